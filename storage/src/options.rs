@@ -1,0 +1,114 @@
+//! How a store is opened: where its bytes lie, and the limits it keeps to.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::{Error, ErrorKind};
+
+/// Where a store keeps its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DataUrl {
+    /// In this process; gone when it ends.
+    Memory,
+    /// A directory on a local disk.
+    File(PathBuf),
+    /// A prefix in an S3 bucket; endpoint, region and credentials come from the AWS variables.
+    S3 {
+        /// Name of the bucket.
+        bucket: String,
+        /// Path of the store within the bucket, without slashes at its ends.
+        prefix: String,
+    },
+}
+
+impl FromStr for DataUrl {
+    type Err = Error;
+
+    fn from_str(url: &str) -> Result<Self, Error> {
+        let invalid = |why: &str| {
+            Error::new(
+                ErrorKind::Invalid,
+                format!("data URL {url:?}: {why}; use memory:, file:PATH or s3://BUCKET/PREFIX"),
+            )
+        };
+        if url == "memory:" {
+            return Ok(Self::Memory);
+        }
+        if let Some(path) = url.strip_prefix("file:") {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            if path.is_empty() {
+                return Err(invalid("the path is empty"));
+            }
+            return Ok(Self::File(PathBuf::from(path)));
+        }
+        if let Some(rest) = url.strip_prefix("s3://") {
+            let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+            let prefix = prefix.trim_matches('/');
+            if bucket.is_empty() {
+                return Err(invalid("the bucket is empty"));
+            }
+            if prefix.is_empty() {
+                return Err(invalid("the prefix is empty"));
+            }
+            return Ok(Self::S3 { bucket: bucket.into(), prefix: prefix.into() });
+        }
+        Err(invalid("the scheme is not known"))
+    }
+}
+
+impl std::fmt::Display for DataUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Memory => f.write_str("memory:"),
+            Self::File(path) => write!(f, "file:{}", path.display()),
+            Self::S3 { bucket, prefix } => write!(f, "s3://{bucket}/{prefix}"),
+        }
+    }
+}
+
+/// Settings of a [`crate::Store`]. `Options::new(url)` gives the defaults.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where the bytes lie.
+    pub data: DataUrl,
+    /// Whether a local disk is synced before anything is acknowledged. Default true.
+    pub fsync: bool,
+    /// A segment is closed at the append that takes it past this many bytes. Default 256 MiB.
+    pub segment_bytes: u64,
+    /// A segment is closed at the first append after this time. Default 1 h.
+    pub segment_interval: Duration,
+    /// An index row is written for a log about every so many bytes. Default 64 KiB.
+    pub index_interval_bytes: u64,
+    /// One memtable; two can exist at a time. Default 32 MiB.
+    pub memtable_bytes: usize,
+    /// Recent entries kept in memory for readers that keep up, over all logs. Default 64 MiB.
+    pub tail_bytes: usize,
+    /// Blocks, indexes and filters kept in memory. Default 48 MiB.
+    pub cache_bytes: usize,
+    /// Bytes handed to the store and not yet durable, past which commits wait. Default 16 MiB.
+    pub in_flight_bytes: usize,
+    /// A file of the write-ahead log is closed past this many bytes. Default 64 MiB.
+    pub wal_file_bytes: u64,
+    /// On S3, the pause before a flush, so that more commits share one object. Default 10 ms.
+    pub flush_linger: Duration,
+}
+
+impl Options {
+    /// The defaults for a store at `data`.
+    pub fn new(data: DataUrl) -> Self {
+        Self {
+            data,
+            fsync: true,
+            segment_bytes: 256 << 20,
+            segment_interval: Duration::from_secs(3600),
+            index_interval_bytes: 64 << 10,
+            memtable_bytes: 32 << 20,
+            tail_bytes: 64 << 20,
+            cache_bytes: 48 << 20,
+            in_flight_bytes: 16 << 20,
+            wal_file_bytes: 64 << 20,
+            flush_linger: Duration::from_millis(10),
+        }
+    }
+}

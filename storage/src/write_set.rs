@@ -1,0 +1,72 @@
+//! The atomic unit of writing.
+
+use bytes::Bytes;
+
+use crate::{EntryFormat, Log};
+
+/// An entry to append. The caller assigns offsets; the store assigns sequences.
+#[derive(Clone, Debug)]
+pub struct NewEntry {
+    /// Offset of its first record; at or above the log's end, gaps are allowed.
+    pub first_offset: u64,
+    /// Offsets it spans, at least 1.
+    pub count: u32,
+    /// Highest timestamp of its records in milliseconds since the epoch, or -1.
+    pub max_timestamp: i64,
+    /// What the payload is.
+    pub format: EntryFormat,
+    /// The bytes, never looked into.
+    pub payload: Bytes,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Change {
+    Append { log: Log, entry: NewEntry },
+    Trim { log: Log, start_offset: u64 },
+    Remove { log: Log },
+    PutRow { key: Bytes, value: Bytes },
+    DeleteRow { key: Bytes },
+}
+
+/// Appends, trims and row changes that become durable and visible together or not at all.
+#[derive(Clone, Debug, Default)]
+pub struct WriteSet {
+    pub(crate) changes: Vec<Change>,
+}
+
+impl WriteSet {
+    /// An empty set.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends an entry at the end of `log`.
+    pub fn append(&mut self, log: &Log, entry: NewEntry) {
+        self.changes.push(Change::Append { log: log.clone(), entry });
+    }
+
+    /// Moves the start of `log` up to `start_offset`; lower than the present start changes nothing.
+    pub fn trim(&mut self, log: &Log, start_offset: u64) {
+        self.changes.push(Change::Trim { log: log.clone(), start_offset });
+    }
+
+    /// Removes `log` and all that it holds. Its key must not be used again.
+    pub fn remove(&mut self, log: &Log) {
+        self.changes.push(Change::Remove { log: log.clone() });
+    }
+
+    /// Sets the row at `key`.
+    pub fn put_row(&mut self, key: impl Into<Bytes>, value: impl Into<Bytes>) {
+        self.changes.push(Change::PutRow { key: key.into(), value: value.into() });
+    }
+
+    /// Deletes the row at `key`.
+    pub fn delete_row(&mut self, key: impl Into<Bytes>) {
+        self.changes.push(Change::DeleteRow { key: key.into() });
+    }
+
+    /// Whether there is nothing to commit.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+}
