@@ -51,7 +51,10 @@ impl FromStr for DataUrl {
             if prefix.is_empty() {
                 return Err(invalid("the prefix is empty"));
             }
-            return Ok(Self::S3 { bucket: bucket.into(), prefix: prefix.into() });
+            return Ok(Self::S3 {
+                bucket: bucket.into(),
+                prefix: prefix.into(),
+            });
         }
         Err(invalid("the scheme is not known"))
     }

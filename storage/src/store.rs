@@ -81,7 +81,11 @@ impl Store {
 
     /// Queues `write_set`. Write sets take effect in the order of these calls. `done` runs, in that
     /// same order, when the set is durable and can be read, or has failed; it must not block.
-    pub fn commit(&self, _write_set: WriteSet, _done: impl FnOnce(Result<Committed>) + Send + 'static) {
+    pub fn commit(
+        &self,
+        _write_set: WriteSet,
+        _done: impl FnOnce(Result<Committed>) + Send + 'static,
+    ) {
         unimplemented!()
     }
 

@@ -42,12 +42,18 @@ impl WriteSet {
 
     /// Appends an entry at the end of `log`.
     pub fn append(&mut self, log: &Log, entry: NewEntry) {
-        self.changes.push(Change::Append { log: log.clone(), entry });
+        self.changes.push(Change::Append {
+            log: log.clone(),
+            entry,
+        });
     }
 
     /// Moves the start of `log` up to `start_offset`; lower than the present start changes nothing.
     pub fn trim(&mut self, log: &Log, start_offset: u64) {
-        self.changes.push(Change::Trim { log: log.clone(), start_offset });
+        self.changes.push(Change::Trim {
+            log: log.clone(),
+            start_offset,
+        });
     }
 
     /// Removes `log` and all that it holds. Its key must not be used again.
@@ -57,7 +63,10 @@ impl WriteSet {
 
     /// Sets the row at `key`.
     pub fn put_row(&mut self, key: impl Into<Bytes>, value: impl Into<Bytes>) {
-        self.changes.push(Change::PutRow { key: key.into(), value: value.into() });
+        self.changes.push(Change::PutRow {
+            key: key.into(),
+            value: value.into(),
+        });
     }
 
     /// Deletes the row at `key`.

@@ -1,0 +1,3 @@
+//! Coordinators. So far: producer ids.
+
+pub mod txn;

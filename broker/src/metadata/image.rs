@@ -1,0 +1,64 @@
+//! An immutable picture of cluster metadata. A change makes a new one; readers keep theirs.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::config::TopicConfig;
+use crate::types::TopicId;
+
+/// One partition of a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionMeta {
+    /// The key of its log in the store: `T/p` for the first life of a name, `T/p`, a zero byte and
+    /// the topic id for later ones.
+    pub log_key: Bytes,
+    /// The store it lives in; always 0 on one node.
+    pub shard: u32,
+    /// Added to the store's fence epoch to give the leader epoch: 0 for native topics, above the
+    /// source's highest for mirrored ones.
+    pub epoch_base: i32,
+}
+
+/// One topic.
+#[derive(Clone, Debug)]
+pub struct Topic {
+    /// Its identity; a topic deleted and created again has another.
+    pub id: TopicId,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its partitions, by index.
+    pub partitions: Vec<PartitionMeta>,
+    /// What was asked for; there is one copy, in the store.
+    pub replication_factor: i16,
+    /// The settings given to this topic, by name, as they were given.
+    pub overrides: BTreeMap<String, String>,
+    /// What holds for it: `overrides` over the broker's defaults.
+    pub config: Arc<TopicConfig>,
+}
+
+/// All topics, at one version.
+#[derive(Clone, Debug, Default)]
+pub struct Image {
+    /// Rises with each change.
+    pub version: u64,
+    /// Made once and kept: 22 characters of URL-safe base64.
+    pub cluster_id: Arc<str>,
+    /// Topics by name, in order.
+    pub topics: BTreeMap<Arc<str>, Arc<Topic>>,
+    /// The same topics by id.
+    pub topics_by_id: HashMap<TopicId, Arc<Topic>>,
+}
+
+impl Image {
+    /// The topic called `name`.
+    pub fn topic(&self, name: &str) -> Option<&Arc<Topic>> {
+        self.topics.get(name)
+    }
+
+    /// The topic with this id.
+    pub fn topic_by_id(&self, id: &TopicId) -> Option<&Arc<Topic>> {
+        self.topics_by_id.get(id)
+    }
+}
