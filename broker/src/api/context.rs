@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
+use super::session::Session;
 use crate::broker::Rooms;
 use crate::metadata::Image;
 
@@ -23,6 +24,8 @@ pub struct Context {
     pub advertised: Arc<(String, u16)>,
     /// The client's address.
     pub peer: SocketAddr,
+    /// What the connection remembers.
+    pub session: Arc<Session>,
     /// Signalled when another request waits behind this one: a handler that waits should answer.
     pub hurry: Arc<Hurry>,
 }

@@ -1,19 +1,166 @@
 //! The Kafka APIs: one file each, and the table that lists them.
+//!
+//! [`TABLE`] is the one place that says what this broker serves: the connection dispatches by it,
+//! ApiVersions answers from it, `docs/api-support.md` and the fuzz targets derive from it. An API
+//! without a line here does not exist.
 
+pub mod api_versions;
 pub mod context;
+pub mod errors;
+pub mod session;
 
-use bytes::Bytes;
+use std::ops::RangeInclusive;
+
+use bytes::{Bytes, BytesMut};
 use futures::future::BoxFuture;
+use kafka_protocol::messages::ApiKey;
+use kafka_protocol::protocol::{Decodable, Encodable};
+
+use context::Context;
 
 /// What a handler makes of a request.
 pub enum Outcome {
     /// The body of the response, in pieces that are written one after another.
     Reply(Vec<Bytes>),
     /// The first stage is done and its order is fixed; the rest may wait while the connection reads
-    /// on. Responses still leave in the order of their requests.
+    /// on. Responses still leave in the order of their requests, so the future is polled only once
+    /// its turn has come: it may wait, but must not have work of its own to start.
     Later(BoxFuture<'static, Outcome>),
     /// No response at all (acks=0).
     Silent,
     /// The connection is closed without an answer; the reason goes to the log.
     Close(String),
+}
+
+/// Whether a request may overlap with those behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stages {
+    /// Starts when every earlier request of its connection has been answered, as in Kafka.
+    One,
+    /// Its first stage starts when the first stage of every earlier two-stage request is done, so
+    /// that stages one run in the order of arrival; stages two overlap.
+    Two,
+}
+
+/// One API: a line of the table.
+pub struct Api {
+    /// Its number, and Kafka's name for it.
+    pub key: ApiKey,
+    /// Versions told to clients.
+    pub versions: RangeInclusive<i16>,
+    /// The lowest version that is served; a lower one closes the connection. Above the advertised
+    /// minimum only where clients want to see versions that they never send (Produce 0 to 2).
+    pub served_from: i16,
+    /// Whether it may overlap with the requests behind it.
+    pub stages: Stages,
+    /// Carries records, so that its size is bounded by `socket.request.max.bytes` alone. Any other
+    /// request decodes into many times its size, and has a lower limit.
+    pub carries_records: bool,
+    /// Runs one request whose header has been read; the body is all of its bytes.
+    pub(crate) run: fn(Context, BytesMut) -> BoxFuture<'static, Outcome>,
+}
+
+impl std::fmt::Debug for Api {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?} {:?}", self.key, self.versions)
+    }
+}
+
+impl Api {
+    /// Whether a request of `version` is served.
+    pub fn serves(&self, version: i16) -> bool {
+        version >= self.served_from && version <= *self.versions.end()
+    }
+
+    /// Whether `version` has compact lengths and tagged fields (KIP-482).
+    pub fn is_flexible(&self, version: i16) -> bool {
+        self.key.request_header_version(version) >= 2
+    }
+
+    /// Whether the response to `version` has a tagged section in its header.
+    pub fn has_tagged_response_header(&self, version: i16) -> bool {
+        self.key.response_header_version(version) >= 1
+    }
+}
+
+/// A line for an API whose handler is
+/// `async fn handle(ctx: &Context, request: XRequest) -> XResponse`.
+macro_rules! one_stage {
+    ($key:ident, $versions:expr, $handler:path) => {
+        Api {
+            key: ApiKey::$key,
+            versions: $versions,
+            served_from: *$versions.start(),
+            stages: Stages::One,
+            carries_records: false,
+            run: |ctx, body| {
+                Box::pin(async move {
+                    match decode(&ctx, body) {
+                        Ok(request) => reply(&ctx, &$handler(&ctx, request).await),
+                        Err(close) => close,
+                    }
+                })
+            },
+        }
+    };
+}
+
+/// A line for an API that decodes and encodes for itself:
+/// `async fn handle(ctx: Context, body: BytesMut) -> Outcome`. `served_from` is the lowest version
+/// that is really served.
+#[allow(unused_macros)] // until Produce and Fetch have their lines
+macro_rules! raw {
+    ($key:ident, $versions:expr, served_from $served_from:expr, $stages:ident, $handler:path) => {
+        Api {
+            key: ApiKey::$key,
+            versions: $versions,
+            served_from: $served_from,
+            stages: Stages::$stages,
+            carries_records: matches!(ApiKey::$key, ApiKey::Produce),
+            run: |ctx, body| Box::pin($handler(ctx, body)),
+        }
+    };
+}
+
+/// THE TABLE, sorted by key.
+///
+/// Produce is to be `raw!(Produce, 0..=11, served_from 3, Two, produce::handle)`, Fetch
+/// `raw!(Fetch, 4..=12, served_from 4, One, fetch::handle)`.
+pub static TABLE: &[Api] = &[one_stage!(ApiVersions, 0..=4, api_versions::handle)];
+
+/// The line that runs a request, and the version it runs at; `None` for what is not served.
+///
+/// ApiVersions is answered at any version: a client that knows a newer one learns ours (KIP-511).
+pub fn find(key: i16, version: i16) -> Option<(&'static Api, i16)> {
+    let line = TABLE
+        .binary_search_by_key(&key, |api| api.key as i16)
+        .ok()
+        .map(|at| &TABLE[at])?;
+    if line.serves(version) {
+        Some((line, version))
+    } else if line.key == ApiKey::ApiVersions {
+        Some((&api_versions::ANY_VERSION, 0))
+    } else {
+        None
+    }
+}
+
+/// The request in `body`, or why the connection closes. Bytes behind it are ignored, as in Kafka.
+pub(crate) fn decode<R: Decodable>(ctx: &Context, body: BytesMut) -> Result<R, Outcome> {
+    let mut body = body.freeze();
+    R::decode(&mut body, ctx.version)
+        .map_err(|error| Outcome::Close(format!("the request does not decode: {error}")))
+}
+
+/// The reply that carries `response`.
+pub(crate) fn reply<R: Encodable>(ctx: &Context, response: &R) -> Outcome {
+    let mut body = BytesMut::with_capacity(256);
+    match response.encode(&mut body, ctx.version) {
+        Ok(()) => Outcome::Reply(vec![body.freeze()]),
+        Err(error) => {
+            // A handler filled a field that this version lacks: our mistake, never the client's.
+            tracing::error!(version = ctx.version, %error, "a response does not encode");
+            Outcome::Close(format!("the response does not encode: {error}"))
+        }
+    }
 }
