@@ -1,19 +1,17 @@
 //! Settings of the broker, typed.
 
-/// One configured listener.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListenerConfig {
-    /// Its name, `PLAINTEXT` unless given.
-    pub name: String,
-    /// Address to bind; port 0 takes a free one.
-    pub host: String,
-    /// Port to bind.
-    pub port: u16,
-    /// Host and port told to clients; `None` for the address that the client dialled.
-    pub advertised: Option<(String, u16)>,
-}
+use std::time::Duration;
+
+use trestle_storage::{DataUrl, Options};
+
+use super::definitions::broker;
+use super::listeners;
+use super::{ConfigError, ListenerConfig, Settings};
 
 /// What a broker is started with. Fields are named after Kafka's settings.
+///
+/// [`Config::load`] makes one of [`Settings`]; [`Config::default`] has nothing but defaults. Fields
+/// may be changed before the broker starts.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// `node.id`.
@@ -25,7 +23,7 @@ pub struct Config {
     /// Address of the HTTP door; `None` for no door.
     pub http: Option<String>,
     /// How the store is opened.
-    pub storage: trestle_storage::Options,
+    pub storage: Options,
     /// `auto.create.topics.enable`.
     pub auto_create_topics: bool,
     /// `delete.topic.enable`.
@@ -52,4 +50,327 @@ pub struct Config {
     pub transaction_max_timeout_ms: i32,
     /// Largest size a batch may unpack to. Default 256 MiB.
     pub decompressed_batch_max_bytes: usize,
+    /// What is logged: a level, or a filter of `tracing-subscriber`.
+    pub log: String,
+    /// Whether log lines are JSON objects.
+    pub log_json: bool,
+    /// The settings as they were given; the defaults of topic settings are read from here.
+    pub settings: Settings,
+}
+
+/// Which setting is which field. A field is set from the table's default or from what was given, and
+/// describes itself as it is now.
+macro_rules! fields {
+    ($($name:literal => $first:ident $(. $rest:ident)*),* $(,)?) => {
+        #[cfg(test)]
+        pub(super) const FIELDS: &[&str] = &[$($name),*];
+
+        impl Config {
+            fn fill(&mut self) -> Result<(), ConfigError> {
+                $(
+                    let value = self.settings.get($name).unwrap_or_else(|| default($name));
+                    self.$first$(.$rest)* = Field::parse(value).map_err(|remedy| {
+                        let error = ConfigError::BadValue {
+                            name: $name.into(),
+                            value: value.into(),
+                            remedy,
+                        };
+                        self.settings.blame($name, error)
+                    })?;
+                )*
+                Ok(())
+            }
+
+            fn field(&self, name: &str) -> Option<String> {
+                match name {
+                    $($name => Some(self.$first$(.$rest)*.text()),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+fields! {
+    "auto.create.topics.enable" => auto_create_topics,
+    "connections.max.idle.ms" => connections_max_idle_ms,
+    "default.replication.factor" => default_replication_factor,
+    "delete.topic.enable" => delete_topics,
+    "fetch.max.bytes" => fetch_max_bytes,
+    "max.connections" => max_connections,
+    "node.id" => node_id,
+    "num.partitions" => num_partitions,
+    "producer.id.expiration.ms" => producer_id_expiration_ms,
+    "queued.max.request.bytes" => queued_request_max_bytes,
+    "socket.request.max.bytes" => request_max_bytes,
+    "transaction.max.timeout.ms" => transaction_max_timeout_ms,
+    "trestle.cache.bytes" => storage.cache_bytes,
+    "trestle.data" => storage.data,
+    "trestle.decompressed.batch.max.bytes" => decompressed_batch_max_bytes,
+    "trestle.flush.linger.ms" => storage.flush_linger,
+    "trestle.fsync" => storage.fsync,
+    "trestle.http" => http,
+    "trestle.in.flight.bytes" => storage.in_flight_bytes,
+    "trestle.index.interval.bytes" => storage.index_interval_bytes,
+    "trestle.log" => log,
+    "trestle.memtable.bytes" => storage.memtable_bytes,
+    "trestle.segment.bytes" => storage.segment_bytes,
+    "trestle.segment.interval.ms" => storage.segment_interval,
+    "trestle.strict.replication" => strict_replication,
+    "trestle.tail.bytes" => storage.tail_bytes,
+    "trestle.wal.file.bytes" => storage.wal_file_bytes,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self::load(Settings::default()).expect("the defaults of the table fit")
+    }
+}
+
+impl Config {
+    /// The config that `settings` describe, over the defaults.
+    ///
+    /// # Errors
+    /// Values that are well formed and mean nothing, or that contradict each other.
+    pub fn load(settings: Settings) -> Result<Self, ConfigError> {
+        let mut config = Self::blank(settings);
+        config.fill()?;
+        config.take_older_names()?;
+        let given = &config.settings;
+        config.listeners = listeners::parse(
+            given
+                .get("listeners")
+                .unwrap_or_else(|| default("listeners")),
+            given.get("advertised.listeners"),
+            given
+                .get("listener.security.protocol.map")
+                .unwrap_or_else(|| default("listener.security.protocol.map")),
+            given.get("controller.listener.names"),
+        )
+        .map_err(|error| config.blame_listeners(error))?;
+        config.cluster_id = given.get("cluster.id").map(str::to_owned);
+        config.log_json = given.get("trestle.log.format") == Some("json");
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The value of the broker setting `name` as it is in force, or `None` if there is no such
+    /// setting or it has no value.
+    pub fn value_of(&self, name: &str) -> Option<String> {
+        let definition = broker(name)?;
+        match name {
+            "broker.id" => Some(self.node_id.to_string()),
+            "cluster.id" => self.cluster_id.clone(),
+            "listeners" => Some(self.listeners_text()),
+            "log.dir" | "log.dirs" => Some(self.storage.data.to_string()),
+            "trestle.log.format" => Some(if self.log_json { "json" } else { "text" }.into()),
+            _ => self
+                .field(name)
+                .or_else(|| self.settings.get(name).map(str::to_owned))
+                .or_else(|| definition.default.map(str::to_owned)),
+        }
+    }
+
+    fn listeners_text(&self) -> String {
+        let texts: Vec<String> = self
+            .listeners
+            .iter()
+            .map(|own| match own.host.contains(':') {
+                true => format!("{}://[{}]:{}", own.name, own.host, own.port),
+                false => format!("{}://{}:{}", own.name, own.host, own.port),
+            })
+            .collect();
+        texts.join(",")
+    }
+
+    /// Kafka has more than one name for the node and for the place of the data.
+    fn take_older_names(&mut self) -> Result<(), ConfigError> {
+        if let Some(id) = self.settings.get("broker.id").filter(|id| *id != "-1") {
+            if let Some(node) = self.settings.get("node.id").filter(|node| *node != id) {
+                return Err(ConfigError::Conflict(format!(
+                    "node.id is {node} and broker.id is {id}; they are one thing: give node.id alone"
+                )));
+            }
+            self.node_id = id.parse().expect("checked against the table");
+        }
+        if self.settings.get("trestle.data").is_none() {
+            let name = ["log.dirs", "log.dir"]
+                .into_iter()
+                .find(|name| self.settings.get(name).is_some());
+            if let Some(name) = name {
+                let value = self.settings.get(name).unwrap_or_default();
+                self.storage.data = data_directory(name, value)
+                    .map_err(|error| self.settings.blame(name, error))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn blame_listeners(&self, error: ConfigError) -> ConfigError {
+        match &error {
+            ConfigError::BadValue { name, .. } => {
+                let name = name.clone();
+                self.settings.blame(&name, error)
+            }
+            ConfigError::UnknownName { .. }
+            | ConfigError::Conflict(_)
+            | ConfigError::File { .. }
+            | ConfigError::At { .. } => error,
+        }
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let bad = |name: &str, value: &str, remedy: &str| {
+            let error = ConfigError::BadValue {
+                name: name.into(),
+                value: value.into(),
+                remedy: remedy.into(),
+            };
+            Err(self.settings.blame(name, error))
+        };
+        if let Some(id) = &self.cluster_id {
+            let legal = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+            if id.is_empty() || id.len() > 64 || !id.chars().all(legal) {
+                return bad(
+                    "cluster.id",
+                    id,
+                    "give 1 to 64 letters, digits, _, - and ., or leave it out to have one made",
+                );
+            }
+        }
+        if self.queued_request_max_bytes < usize::try_from(self.request_max_bytes).unwrap_or(0) {
+            return Err(ConfigError::Conflict(format!(
+                "queued.max.request.bytes ({}) is below socket.request.max.bytes ({}), so that a request of that size could never be read; raise the one or lower the other",
+                self.queued_request_max_bytes, self.request_max_bytes,
+            )));
+        }
+        Ok(())
+    }
+
+    /// Every field empty, before the table fills it.
+    fn blank(settings: Settings) -> Self {
+        Self {
+            node_id: 0,
+            cluster_id: None,
+            listeners: Vec::new(),
+            http: None,
+            storage: Options::new(DataUrl::Memory),
+            auto_create_topics: false,
+            delete_topics: false,
+            num_partitions: 0,
+            default_replication_factor: 0,
+            strict_replication: false,
+            fetch_max_bytes: 0,
+            request_max_bytes: 0,
+            queued_request_max_bytes: 0,
+            max_connections: 0,
+            connections_max_idle_ms: 0,
+            producer_id_expiration_ms: 0,
+            transaction_max_timeout_ms: 0,
+            decompressed_batch_max_bytes: 0,
+            log: String::new(),
+            log_json: false,
+            settings,
+        }
+    }
+}
+
+fn default(name: &str) -> &'static str {
+    broker(name)
+        .and_then(|definition| definition.default)
+        .expect("a setting of the table that has a default")
+}
+
+/// Kafka's `log.dirs`: directories with commas, of which there is one here; a data URL does too.
+fn data_directory(name: &str, value: &str) -> Result<DataUrl, ConfigError> {
+    let first = value.split(',').next().unwrap_or_default().trim();
+    let is_url = first == "memory:" || first.starts_with("file:") || first.starts_with("s3://");
+    let url = if is_url {
+        first.to_owned()
+    } else {
+        format!("file:{first}")
+    };
+    Field::parse(&url).map_err(|remedy| ConfigError::BadValue {
+        name: name.into(),
+        value: value.into(),
+        remedy,
+    })
+}
+
+/// A type of field: from a text that passed the table, and back. The error is the remedy.
+trait Field: Sized {
+    fn parse(text: &str) -> Result<Self, String>;
+    fn text(&self) -> String;
+}
+
+macro_rules! plain_fields {
+    ($($type:ty),*) => {$(
+        impl Field for $type {
+            fn parse(text: &str) -> Result<Self, String> {
+                text.parse().map_err(|_| format!("give one that fits {}", stringify!($type)))
+            }
+            fn text(&self) -> String {
+                self.to_string()
+            }
+        }
+    )*};
+}
+
+plain_fields!(bool, i16, i32, i64, u64, String);
+
+impl Field for usize {
+    /// -1 is Kafka's word for no limit, and there is none without one here: it takes the default.
+    fn parse(text: &str) -> Result<Self, String> {
+        let text = if text == "-1" {
+            default("queued.max.request.bytes")
+        } else {
+            text
+        };
+        text.parse()
+            .map_err(|_| "give one that this machine can count to".into())
+    }
+
+    fn text(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Field for Duration {
+    fn parse(text: &str) -> Result<Self, String> {
+        let ms = text.parse().map_err(|_| "give milliseconds".to_owned())?;
+        Ok(Self::from_millis(ms))
+    }
+
+    fn text(&self) -> String {
+        self.as_millis().to_string()
+    }
+}
+
+impl Field for DataUrl {
+    fn parse(text: &str) -> Result<Self, String> {
+        text.parse()
+            .map_err(|error: trestle_storage::Error| error.to_string())
+    }
+
+    fn text(&self) -> String {
+        self.to_string()
+    }
+}
+
+/// An address, or `none`.
+impl Field for Option<String> {
+    fn parse(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(None);
+        }
+        let port = text.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
+        match port {
+            Some(Ok(_)) => Ok(Some(text.to_owned())),
+            Some(Err(_)) | None => Err("give HOST:PORT, or none".into()),
+        }
+    }
+
+    fn text(&self) -> String {
+        self.clone().unwrap_or_else(|| "none".into())
+    }
 }

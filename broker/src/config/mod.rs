@@ -1,7 +1,26 @@
 //! Settings, under Kafka's own names.
+//!
+//! [`definitions`] has the table of all of them. [`Settings`] holds what was given, [`Config`] what
+//! that means for the broker, [`TopicConfig`] what it means for a topic. Nothing here reads the
+//! command line: that is `cli`.
 
 mod broker;
+mod definition;
+pub mod definitions;
+mod describe;
+mod error;
+mod kafka_names;
+mod listeners;
+mod properties;
+mod reference;
+mod settings;
 mod topic;
 
 pub use broker::Config;
-pub use topic::{TimestampType, TopicConfig};
+pub use definition::{Definition, Support, Synonym, Type, Valid};
+pub use describe::{Described, Source, SynonymValue, describe_broker, describe_topic};
+pub use error::ConfigError;
+pub use listeners::ListenerConfig;
+pub use reference::reference;
+pub use settings::{Origin, Settings};
+pub use topic::{TimestampType, TopicConfig, check_topic_overrides};
