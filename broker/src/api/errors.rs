@@ -10,6 +10,9 @@ use kafka_protocol::ResponseError;
 use trestle_storage::ErrorKind;
 
 use crate::metadata::MetadataError;
+use crate::partition::batch::BatchError;
+use crate::partition::fetch::FetchError;
+use crate::partition::{AppendError, ProducerError};
 
 /// The error code of success.
 pub const NONE: i16 = 0;
@@ -29,5 +32,43 @@ pub fn storage(error: &trestle_storage::Error) -> ResponseError {
 pub fn metadata(error: &MetadataError) -> ResponseError {
     match error {
         MetadataError::TopicExists(_) => ResponseError::TopicAlreadyExists,
+    }
+}
+
+/// What a batch that breaks a rule tells its producer.
+pub fn batch(error: &BatchError) -> ResponseError {
+    match error {
+        BatchError::Invalid { .. } => ResponseError::InvalidRecord,
+        BatchError::Timestamp { .. } => ResponseError::InvalidTimestamp,
+        BatchError::Corrupt(_) => ResponseError::CorruptMessage,
+        BatchError::TooLarge { .. } => ResponseError::MessageTooLarge,
+        BatchError::UnsupportedCompression => ResponseError::UnsupportedCompressionType,
+    }
+}
+
+/// What an append that was refused or failed tells its producer.
+///
+/// A producer's repetition is never DUPLICATE_SEQUENCE_NUMBER: it succeeds with the first offset.
+pub fn append(error: &AppendError) -> ResponseError {
+    match error {
+        AppendError::Producer(ProducerError::FencedEpoch { .. }) => {
+            ResponseError::InvalidProducerEpoch
+        }
+        AppendError::Producer(ProducerError::OutOfOrder { .. }) => {
+            ResponseError::OutOfOrderSequenceNumber
+        }
+        AppendError::Gone => ResponseError::UnknownTopicOrPartition,
+        AppendError::Storage(_) => ResponseError::KafkaStorageError,
+    }
+}
+
+/// What a partition that was not read tells its consumer.
+pub fn fetch(error: &FetchError) -> ResponseError {
+    match error {
+        FetchError::Gone => ResponseError::UnknownTopicOrPartition,
+        FetchError::FencedLeaderEpoch => ResponseError::FencedLeaderEpoch,
+        FetchError::UnknownLeaderEpoch => ResponseError::UnknownLeaderEpoch,
+        FetchError::OffsetOutOfRange(_) => ResponseError::OffsetOutOfRange,
+        FetchError::Storage(error) => storage(error),
     }
 }

@@ -6,7 +6,14 @@
 
 pub mod api_versions;
 pub mod context;
+pub mod delete_records;
 pub mod errors;
+pub mod fetch;
+mod fetch_response;
+pub mod list_offsets;
+pub mod offset_for_leader_epoch;
+pub mod produce;
+mod produce_request;
 pub mod session;
 
 use std::ops::RangeInclusive;
@@ -108,7 +115,6 @@ macro_rules! one_stage {
 /// A line for an API that decodes and encodes for itself:
 /// `async fn handle(ctx: Context, body: BytesMut) -> Outcome`. `served_from` is the lowest version
 /// that is really served.
-#[allow(unused_macros)] // until Produce and Fetch have their lines
 macro_rules! raw {
     ($key:ident, $versions:expr, served_from $served_from:expr, $stages:ident, $handler:path) => {
         Api {
@@ -123,10 +129,14 @@ macro_rules! raw {
 }
 
 /// THE TABLE, sorted by key.
-///
-/// Produce is to be `raw!(Produce, 0..=11, served_from 3, Two, produce::handle)`, Fetch
-/// `raw!(Fetch, 4..=12, served_from 4, One, fetch::handle)`.
-pub static TABLE: &[Api] = &[one_stage!(ApiVersions, 0..=4, api_versions::handle)];
+pub static TABLE: &[Api] = &[
+    raw!(Produce, 0..=11, served_from 3, Two, produce::handle),
+    raw!(Fetch, 4..=12, served_from 4, One, fetch::handle),
+    one_stage!(ListOffsets, 1..=8, list_offsets::handle),
+    one_stage!(ApiVersions, 0..=4, api_versions::handle),
+    one_stage!(DeleteRecords, 0..=2, delete_records::handle),
+    one_stage!(OffsetForLeaderEpoch, 2..=4, offset_for_leader_epoch::handle),
+];
 
 /// The line that runs a request, and the version it runs at; `None` for what is not served.
 ///

@@ -1,19 +1,95 @@
 //! Partitions: a log each, plus Kafka's rules for appending to it.
+//!
+//! This file owns the registry: a partition is opened when it is first asked for, and retired when
+//! its topic is gone from the image.
+
+pub mod batch;
+pub mod compression;
+mod epochs;
+pub mod fetch;
+mod leader;
+mod producers;
+mod state;
+mod times;
+mod waiter;
 
 use std::sync::Arc;
 
-use trestle_storage::Store;
+use dashmap::DashMap;
+use tokio::sync::OnceCell;
+use trestle_storage::{Result, Store};
 
-use crate::config::Config;
-use crate::env::Env;
+pub use leader::{AppendError, Offsets, Partition, Receipt};
+pub use producers::ProducerError;
+pub use times::TimedOffset;
+
+use crate::metadata::{Image, Topic};
+use crate::placement::Placement;
+use crate::types::{PartitionIndex, TopicId};
 
 /// The open partitions.
 #[derive(Debug)]
-pub struct Partitions {}
+pub struct Partitions {
+    store: Store,
+    placement: Placement,
+    open: DashMap<(TopicId, PartitionIndex), Arc<OnceCell<Arc<Partition>>>>,
+}
 
 impl Partitions {
     /// No partition is opened before it is asked for.
-    pub fn new(_env: Env, _config: Arc<Config>, _store: Store) -> Self {
-        Self {}
+    pub fn new(store: Store, placement: Placement) -> Self {
+        Self {
+            store,
+            placement,
+            open: DashMap::new(),
+        }
+    }
+
+    /// Partition `index` of `topic`, opened if need be; `None` if the topic has no such partition.
+    ///
+    /// # Errors
+    /// Whatever the store says.
+    pub async fn get(
+        &self,
+        topic: &Topic,
+        index: PartitionIndex,
+    ) -> Result<Option<Arc<Partition>>> {
+        let Some(meta) = usize::try_from(index)
+            .ok()
+            .and_then(|i| topic.partitions.get(i))
+        else {
+            return Ok(None);
+        };
+        let key = (topic.id, index);
+        if let Some(cell) = self.open.get(&key)
+            && let Some(partition) = cell.get()
+        {
+            return Ok(Some(partition.clone()));
+        }
+        let cell = self.open.entry(key).or_default().clone();
+        let partition = cell
+            .get_or_try_init(async || {
+                let log = self.store.log(&meta.log_key).await?;
+                let leader_epoch = self.placement.leader_epoch(meta);
+                Ok(Arc::new(Partition::new(
+                    topic.id,
+                    leader_epoch,
+                    log,
+                    self.store.clone(),
+                )))
+            })
+            .await?;
+        Ok(Some(partition.clone()))
+    }
+
+    /// Retires the partitions of topics that `image` no longer has.
+    pub fn follow(&self, image: &Image) {
+        self.open.retain(|(topic_id, _), cell| {
+            let lives = image.topic_by_id(topic_id).is_some();
+            if !lives && let Some(partition) = cell.get() {
+                partition.retire();
+            }
+            lives
+        });
     }
 }

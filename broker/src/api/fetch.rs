@@ -1,0 +1,164 @@
+//! Fetch (1), versions 4-12.
+//!
+//! Whole batches as they are stored, from the one that holds the fetch offset on. Waits on the
+//! durable end of the partitions; a request that is queued behind on the same connection ends the
+//! wait. The response is written as a list of pieces, so that no batch is copied.
+//!
+//! Session id 0 is answered always, which tells clients to send full requests (KIP-227).
+//! Not supported: topic ids (13), preferred read replicas; the rack is ignored.
+
+use std::time::Duration;
+
+use bytes::BytesMut;
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::FetchRequest;
+use kafka_protocol::messages::fetch_request::FetchPartition;
+
+use super::context::Context;
+use super::fetch_response::{FetchResponse, PartitionResponse, TopicResponse};
+use super::{Outcome, decode, errors};
+use crate::metadata::Topic;
+use crate::partition::batch::Header;
+use crate::partition::compression::Codec;
+use crate::partition::fetch::{self, Ask, FetchError, Fetched, Limits};
+use crate::types::LeaderEpoch;
+
+/// KIP-110: zstd came with this version; older clients cannot read it.
+const ZSTD_SINCE: i16 = 10;
+/// KIP-227: fetch sessions came with this version.
+const SESSIONS_SINCE: i16 = 7;
+
+pub(super) async fn handle(ctx: Context, body: BytesMut) -> Outcome {
+    let request: FetchRequest = match decode(&ctx, body) {
+        Ok(request) => request,
+        Err(close) => return close,
+    };
+    let version = ctx.version;
+    // No session is ever given out, so none can be continued.
+    let continues =
+        version >= SESSIONS_SINCE && request.session_id != 0 && request.session_epoch > 0;
+    if continues {
+        let error_code = ResponseError::FetchSessionIdNotFound.code();
+        return FetchResponse {
+            error_code,
+            topics: Vec::new(),
+        }
+        .into_outcome(version);
+    }
+
+    let read_committed = request.isolation_level == 1;
+    let mut asks = Vec::new();
+    let mut topics = Vec::with_capacity(request.topics.len());
+    for asked in &request.topics {
+        let name = asked.topic.to_string();
+        let topic = ctx.image.topic(&name);
+        let mut partitions = Vec::with_capacity(asked.partitions.len());
+        for partition in &asked.partitions {
+            let opened = match topic {
+                Some(topic) => ask(&ctx, topic, partition, read_committed).await,
+                None => Err(FetchError::Gone),
+            };
+            partitions.push((partition.partition, opened.map(|ask| asks.push(ask))));
+        }
+        topics.push((name, partitions));
+    }
+
+    let config = &ctx.rooms.config;
+    let at_once = topics
+        .iter()
+        .any(|(_, partitions)| partitions.iter().any(|(_, o)| o.is_err()));
+    let limits = Limits {
+        min_bytes: to_bytes(request.min_bytes),
+        max_bytes: to_bytes(request.max_bytes.min(config.fetch_max_bytes)),
+        max_wait: Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)),
+    };
+    let fetched = fetch::fetch(&ctx.rooms.env, &asks, limits, at_once, ctx.hurry.asked()).await;
+
+    let mut fetched = fetched.into_iter();
+    let topics = topics.into_iter().map(|(name, partitions)| TopicResponse {
+        name,
+        partitions: partitions
+            .into_iter()
+            .map(|(index, opened)| {
+                let result = match opened {
+                    Ok(()) => fetched.next().unwrap_or(Err(FetchError::Gone)),
+                    Err(error) => Err(error),
+                };
+                answer(version, index, result, read_committed)
+            })
+            .collect(),
+    });
+    FetchResponse {
+        error_code: errors::NONE,
+        topics: topics.collect(),
+    }
+    .into_outcome(version)
+}
+
+async fn ask(
+    ctx: &Context,
+    topic: &Topic,
+    asked: &FetchPartition,
+    read_committed: bool,
+) -> Result<Ask, FetchError> {
+    let partition = ctx
+        .rooms
+        .partitions
+        .get(topic, asked.partition)
+        .await?
+        .ok_or(FetchError::Gone)?;
+    let believed = asked.current_leader_epoch;
+    Ok(Ask {
+        partition,
+        offset: asked.fetch_offset,
+        max_bytes: to_bytes(asked.partition_max_bytes),
+        current_leader_epoch: (believed != -1).then_some(LeaderEpoch(believed)),
+        read_committed,
+    })
+}
+
+fn answer(
+    version: i16,
+    index: i32,
+    result: Result<Fetched, FetchError>,
+    read_committed: bool,
+) -> PartitionResponse {
+    let failed = |error: ResponseError| PartitionResponse {
+        index,
+        error_code: error.code(),
+        high_watermark: -1,
+        last_stable: -1,
+        log_start: -1,
+        read_committed,
+        records: Vec::new(),
+    };
+    match result {
+        Ok(fetched) if version < ZSTD_SINCE && holds_zstd(&fetched) => {
+            failed(ResponseError::UnsupportedCompressionType)
+        }
+        Ok(fetched) => PartitionResponse {
+            index,
+            error_code: errors::NONE,
+            high_watermark: fetched.high_watermark,
+            last_stable: fetched.last_stable,
+            log_start: fetched.log_start,
+            read_committed,
+            records: fetched.batches,
+        },
+        Err(error) => {
+            tracing::debug!(partition = index, %error, "fetch");
+            failed(errors::fetch(&error))
+        }
+    }
+}
+
+fn holds_zstd(fetched: &Fetched) -> bool {
+    fetched
+        .batches
+        .iter()
+        .any(|batch| Header::parse(batch).and_then(|h| h.codec()) == Some(Codec::Zstd))
+}
+
+fn to_bytes(wire: i32) -> usize {
+    usize::try_from(wire).unwrap_or(0)
+}

@@ -1,0 +1,258 @@
+//! Produce (0), versions 3-11; 0-2 are advertised and close the connection.
+//!
+//! librdkafka up to 2.11.0 turns compression off unless version 0 is in the range (KAFKA-18659); no
+//! client that knows record batches ever sends versions 0 to 2.
+//!
+//! Two stages: the first checks every batch and queues it, in the order of arrival; the second waits
+//! until all are durable. acks=1 and acks=-1 are the same: the records would survive a crash.
+//! acks=0 gets no response; a failure closes the connection, the only way to tell.
+//!
+//! Not supported: transactions. `timeout_ms` is not applied: an answer that comes late is better than
+//! REQUEST_TIMED_OUT for records that are then stored all the same.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::produce_response::{
+    BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
+};
+use kafka_protocol::messages::{ProduceResponse, TopicName};
+use kafka_protocol::protocol::StrBytes;
+
+use super::context::Context;
+use super::produce_request::{PartitionData, ProduceRequest};
+use super::{Outcome, errors, reply};
+use crate::config::TimestampType;
+use crate::metadata::Topic;
+use crate::partition::batch::{self, BatchError, Header, Rules};
+use crate::partition::{AppendError, Receipt};
+use crate::types::Offset;
+
+/// KIP-110: zstd came with this version.
+const ZSTD_SINCE: i16 = 7;
+
+/// Topics that only a broker writes.
+const INTERNAL_TOPICS: [&str; 3] = [
+    "__consumer_offsets",
+    "__transaction_state",
+    "__share_group_state",
+];
+
+/// Stage one, and stage two as [`Outcome::Later`].
+pub(super) async fn handle(ctx: Context, body: BytesMut) -> Outcome {
+    let request = match ProduceRequest::decode(body, ctx.version) {
+        Ok(request) => request,
+        Err(malformed) => return Outcome::Close(malformed.to_string()),
+    };
+    let acks = request.acks;
+    let refusal = refuse_whole(&request);
+    let mut topics = Vec::with_capacity(request.topics.len());
+    for topic in request.topics {
+        let found = ctx.image.topic(&topic.name).cloned();
+        let mut partitions = Vec::with_capacity(topic.partitions.len());
+        for data in topic.partitions {
+            let index = data.index;
+            let queued = match &refusal {
+                Some(refused) => Err(refused.clone()),
+                None => append(&ctx, &topic.name, found.as_ref(), data).await,
+            };
+            partitions.push((index, queued));
+        }
+        topics.push((topic.name, partitions));
+    }
+    if acks == 0 {
+        let failed = topics
+            .iter()
+            .flat_map(|(_, partitions)| partitions)
+            .find_map(|(_, queued)| queued.as_ref().err());
+        return match failed {
+            None => Outcome::Silent,
+            Some(refused) => {
+                Outcome::Close(format!("acks=0 and a batch failed: {}", refused.message))
+            }
+        };
+    }
+    Outcome::Later(Box::pin(answer(ctx, topics)))
+}
+
+/// A batch that has its place, and where its log starts.
+struct Queued {
+    receipt: Receipt,
+    log_start: Offset,
+}
+
+/// Why a batch has none.
+#[derive(Clone)]
+struct Refused {
+    code: ResponseError,
+    message: String,
+    records: Vec<(i32, &'static str)>,
+}
+
+impl Refused {
+    fn new(code: ResponseError, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            records: Vec::new(),
+        }
+    }
+}
+
+impl From<BatchError> for Refused {
+    fn from(error: BatchError) -> Self {
+        let code = errors::batch(&error);
+        let message = error.to_string();
+        let records = match error {
+            BatchError::Invalid { records, .. } | BatchError::Timestamp { records, .. } => records,
+            BatchError::Corrupt(_)
+            | BatchError::TooLarge { .. }
+            | BatchError::UnsupportedCompression => Vec::new(),
+        };
+        Self {
+            code,
+            message,
+            records,
+        }
+    }
+}
+
+impl From<AppendError> for Refused {
+    fn from(error: AppendError) -> Self {
+        Self::new(errors::append(&error), error.to_string())
+    }
+}
+
+impl From<trestle_storage::Error> for Refused {
+    fn from(error: trestle_storage::Error) -> Self {
+        Self::new(errors::storage(&error), error.to_string())
+    }
+}
+
+/// The checks that concern the request and not one partition.
+fn refuse_whole(request: &ProduceRequest) -> Option<Refused> {
+    let mut batches = request.topics.iter().flat_map(|topic| &topic.partitions);
+    let transactional = batches
+        .any(|data| Header::parse(&data.records).is_some_and(|header| header.is_transactional()));
+    if transactional && request.transactional_id.is_none() {
+        return Some(Refused::new(
+            ResponseError::TransactionalIdAuthorizationFailed,
+            "a transactional batch in a request without a transactional id",
+        ));
+    }
+    if !(-1..=1).contains(&request.acks) {
+        return Some(Refused::new(
+            ResponseError::InvalidRequiredAcks,
+            format!("acks={}; it can be -1 (all), 0 or 1", request.acks),
+        ));
+    }
+    None
+}
+
+/// Stage one for one partition.
+async fn append(
+    ctx: &Context,
+    name: &str,
+    topic: Option<&Arc<Topic>>,
+    data: PartitionData,
+) -> Result<Queued, Refused> {
+    let unknown = || {
+        let message = format!("partition {} of topic {name:?} does not exist", data.index);
+        Refused::new(ResponseError::UnknownTopicOrPartition, message)
+    };
+    let rooms = &ctx.rooms;
+    let topic = topic.ok_or_else(unknown)?;
+    let partition = rooms
+        .partitions
+        .get(topic, data.index)
+        .await?
+        .ok_or_else(unknown)?;
+    if INTERNAL_TOPICS.contains(&name) {
+        let message = format!("{name} is written by the broker alone");
+        return Err(Refused::new(ResponseError::InvalidTopicException, message));
+    }
+    let now = rooms.env.now();
+    let rules = Rules {
+        max_message_bytes: topic.config.max_message_bytes,
+        zstd_allowed: ctx.version >= ZSTD_SINCE,
+        keys_required: topic.config.cleanup_compact,
+        log_append_time: topic.config.timestamp_type == TimestampType::LogAppendTime,
+        timestamp_before_max_ms: topic.config.timestamp_before_max_ms,
+        timestamp_after_max_ms: topic.config.timestamp_after_max_ms,
+        decompressed_max_bytes: rooms.config.decompressed_batch_max_bytes,
+    };
+    let batch = batch::check(data.records, &rules, now)?;
+    if batch.header.is_transactional() {
+        // Nothing adds partitions to transactions yet, so none is part of one.
+        return Err(Refused::new(
+            ResponseError::InvalidTxnState,
+            "the partition is not part of a transaction of this producer",
+        ));
+    }
+    partition.prepare(now).await?;
+    let receipt = partition.append(batch, now, rooms.config.producer_id_expiration_ms)?;
+    Ok(Queued {
+        receipt,
+        log_start: partition.offsets().log_start,
+    })
+}
+
+type Appends = Vec<(String, Vec<(i32, Result<Queued, Refused>)>)>;
+
+/// Stage two.
+async fn answer(ctx: Context, topics: Appends) -> Outcome {
+    let mut responses = Vec::with_capacity(topics.len());
+    for (name, partitions) in topics {
+        let mut answers = Vec::with_capacity(partitions.len());
+        for (index, queued) in partitions {
+            answers.push(answer_partition(ctx.version, index, queued).await);
+        }
+        responses.push(
+            TopicProduceResponse::default()
+                .with_name(TopicName(StrBytes::from_string(name)))
+                .with_partition_responses(answers),
+        );
+    }
+    reply(&ctx, &ProduceResponse::default().with_responses(responses))
+}
+
+async fn answer_partition(
+    version: i16,
+    index: i32,
+    queued: Result<Queued, Refused>,
+) -> PartitionProduceResponse {
+    let answer = PartitionProduceResponse::default().with_index(index);
+    let refused = match queued {
+        Ok(Queued { receipt, log_start }) => {
+            let base_offset = receipt.base_offset;
+            let log_append_time_ms = receipt.log_append_time.unwrap_or(-1);
+            match receipt.durable().await {
+                Ok(()) => {
+                    return answer
+                        .with_base_offset(base_offset)
+                        .with_log_append_time_ms(log_append_time_ms)
+                        .with_log_start_offset(if version >= 5 { log_start } else { -1 });
+                }
+                Err(error) => Refused::from(error),
+            }
+        }
+        Err(refused) => refused,
+    };
+    let answer = answer
+        .with_error_code(refused.code.code())
+        .with_base_offset(-1)
+        .with_log_append_time_ms(-1)
+        .with_log_start_offset(-1);
+    if version < 8 {
+        return answer;
+    }
+    let records = refused.records.into_iter().map(|(batch_index, message)| {
+        BatchIndexAndErrorMessage::default()
+            .with_batch_index(batch_index)
+            .with_batch_index_error_message(Some(StrBytes::from_static_str(message)))
+    });
+    answer
+        .with_error_message(Some(StrBytes::from_string(refused.message)))
+        .with_record_errors(records.collect())
+}

@@ -1,0 +1,236 @@
+//! One read over many partitions: read, wait at most once until enough is there, read again.
+//!
+//! Follows Kafka's `ReplicaManager.fetchMessages` and `DelayedFetch`. Waiting is on the partitions
+//! themselves; nothing polls.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use trestle_storage::Error;
+
+use super::leader::Partition;
+use super::waiter::Waiter;
+use crate::env::Env;
+use crate::types::{LeaderEpoch, Offset};
+
+/// What is asked of one partition.
+#[derive(Debug)]
+pub struct Ask {
+    /// Which.
+    pub partition: Arc<Partition>,
+    /// First offset wanted.
+    pub offset: Offset,
+    /// Most bytes wanted.
+    pub max_bytes: usize,
+    /// The epoch that the client believes in, if it says so (KIP-320).
+    pub current_leader_epoch: Option<LeaderEpoch>,
+    /// Only what is decided by transactions.
+    pub read_committed: bool,
+}
+
+/// Why a partition was not read.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum FetchError {
+    /// The topic was deleted.
+    #[error("the partition is gone")]
+    Gone,
+    /// The client's epoch is older than ours.
+    #[error("the client's leader epoch is fenced")]
+    FencedLeaderEpoch,
+    /// The client's epoch is newer than ours.
+    #[error("the client's leader epoch is not known here")]
+    UnknownLeaderEpoch,
+    /// The offset lies before the log start or after the log end.
+    #[error("offset {0} is out of range")]
+    OffsetOutOfRange(Offset),
+    /// The store could not be read.
+    #[error("{0}")]
+    Storage(#[from] Error),
+}
+
+/// What one partition gave.
+#[derive(Debug)]
+pub struct Fetched {
+    /// End of what may be read.
+    pub high_watermark: Offset,
+    /// End of what transactions have decided.
+    pub last_stable: Offset,
+    /// Lowest offset that may be read.
+    pub log_start: Offset,
+    /// Whole batches, as stored.
+    pub batches: Vec<Bytes>,
+}
+
+impl Fetched {
+    /// Bytes of all batches.
+    pub fn size_bytes(&self) -> usize {
+        self.batches.iter().map(Bytes::len).sum()
+    }
+}
+
+/// How much, and how long to wait for it.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Do not wait once this much is there.
+    pub min_bytes: usize,
+    /// All partitions together; one batch is returned even if it is larger (KIP-74).
+    pub max_bytes: usize,
+    /// Wait no longer than this.
+    pub max_wait: Duration,
+}
+
+/// Checks what a client believes about who leads (KIP-320).
+pub fn check_leader_epoch(
+    partition: &Partition,
+    believed: Option<LeaderEpoch>,
+) -> Result<(), FetchError> {
+    match believed {
+        Some(epoch) if epoch < partition.leader_epoch() => Err(FetchError::FencedLeaderEpoch),
+        Some(epoch) if epoch > partition.leader_epoch() => Err(FetchError::UnknownLeaderEpoch),
+        _ => Ok(()),
+    }
+}
+
+/// Reads all of `asks`, in their order; `at_once` if the answer must not wait in any case. A wait
+/// ends early when `hurried` is ready.
+pub async fn fetch(
+    env: &Env,
+    asks: &[Ask],
+    limits: Limits,
+    at_once: bool,
+    hurried: impl Future<Output = ()>,
+) -> Vec<Result<Fetched, FetchError>> {
+    if at_once || asks.is_empty() || limits.max_wait.is_zero() {
+        return read_all(asks, limits.max_bytes).await;
+    }
+    let min_bytes = limits.min_bytes.min(limits.max_bytes);
+    let ends: Vec<_> = asks.iter().map(readable_end).collect();
+    let fetched = read_all(asks, limits.max_bytes).await;
+    let Some(missing) = missing_bytes(&fetched, min_bytes) else {
+        return fetched;
+    };
+    drop(fetched);
+    let watch = Watch::new(asks, missing);
+    // What was published between the read and the watch woke nobody.
+    let moved = asks
+        .iter()
+        .zip(&ends)
+        .any(|(ask, end)| readable_end(ask) != *end);
+    if moved || asks.iter().any(|ask| ask.partition.is_gone()) {
+        watch.waiter.look_again();
+    }
+    tokio::select! {
+        () = watch.waiter.woken() => {}
+        () = env.sleep(limits.max_wait) => {}
+        () = hurried => {}
+        () = env.stopping().cancelled() => {}
+    }
+    drop(watch);
+    read_all(asks, limits.max_bytes).await
+}
+
+/// Bytes still missing, or `None` if the answer can leave as it is.
+fn missing_bytes(fetched: &[Result<Fetched, FetchError>], min_bytes: usize) -> Option<i64> {
+    let mut found = 0;
+    for partition in fetched {
+        match partition {
+            Ok(partition) => found += partition.size_bytes(),
+            Err(_) => return None,
+        }
+    }
+    (found < min_bytes).then(|| (min_bytes - found) as i64)
+}
+
+fn readable_end(ask: &Ask) -> Offset {
+    let offsets = ask.partition.offsets();
+    if ask.read_committed {
+        offsets.last_stable
+    } else {
+        offsets.high_watermark
+    }
+}
+
+/// Watches partitions for as long as it lives.
+struct Watch<'a> {
+    asks: &'a [Ask],
+    waiter: Arc<Waiter>,
+}
+
+impl<'a> Watch<'a> {
+    fn new(asks: &'a [Ask], wanted_bytes: i64) -> Self {
+        let waiter = Waiter::new(wanted_bytes);
+        for ask in asks {
+            ask.partition.watch(&waiter);
+        }
+        Self { asks, waiter }
+    }
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        for ask in self.asks {
+            ask.partition.unwatch(&self.waiter);
+        }
+    }
+}
+
+async fn read_all(asks: &[Ask], max_bytes: usize) -> Vec<Result<Fetched, FetchError>> {
+    let mut budget = Budget {
+        left_bytes: max_bytes,
+        nothing_yet: true,
+    };
+    let mut all = Vec::with_capacity(asks.len());
+    for ask in asks {
+        all.push(read_one(ask, &mut budget).await);
+    }
+    all
+}
+
+/// What a response may still hold.
+struct Budget {
+    left_bytes: usize,
+    /// The first batch is returned whatever its size, or a consumer could never pass it (KIP-74).
+    nothing_yet: bool,
+}
+
+async fn read_one(ask: &Ask, budget: &mut Budget) -> Result<Fetched, FetchError> {
+    let partition = &ask.partition;
+    if partition.is_gone() {
+        return Err(FetchError::Gone);
+    }
+    check_leader_epoch(partition, ask.current_leader_epoch)?;
+    let offsets = partition.offsets();
+    if ask.offset < offsets.log_start || ask.offset > offsets.high_watermark {
+        return Err(FetchError::OffsetOutOfRange(ask.offset));
+    }
+    let mut fetched = Fetched {
+        high_watermark: offsets.high_watermark,
+        last_stable: offsets.last_stable,
+        log_start: offsets.log_start,
+        batches: Vec::new(),
+    };
+    let end = if ask.read_committed {
+        offsets.last_stable
+    } else {
+        offsets.high_watermark
+    };
+    let max_bytes = ask.max_bytes.min(budget.left_bytes);
+    if ask.offset >= end || (max_bytes == 0 && !budget.nothing_yet) {
+        return Ok(fetched);
+    }
+    let entries = partition.read(ask.offset, end, max_bytes).await?;
+    fetched
+        .batches
+        .extend(entries.into_iter().map(|entry| entry.payload));
+    let first_bytes = fetched.batches.first().map_or(0, Bytes::len);
+    if first_bytes > max_bytes && !budget.nothing_yet {
+        fetched.batches.clear();
+    }
+    if !fetched.batches.is_empty() {
+        budget.nothing_yet = false;
+        budget.left_bytes = budget.left_bytes.saturating_sub(fetched.size_bytes());
+    }
+    Ok(fetched)
+}

@@ -1,0 +1,332 @@
+//! One partition: the only writer of its log.
+//!
+//! A short lock holds the pure [`State`]; under it a batch gets its offset and is queued in the
+//! store, so that offsets and the store's order agree. What is durable is published by the store,
+//! in that order, through the callback given with each commit. Readers never take the lock.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::{OnceCell, oneshot};
+use trestle_storage::{
+    Entry, EntryFormat, Error, ErrorKind, Log, NewEntry, ReadLimit, Store, StoreState, WriteSet,
+};
+
+use super::batch::{CheckedBatch, Header};
+use super::producers::ProducerError;
+use super::state::{State, Verdict};
+use super::waiter::{Waiter, Waiters};
+use crate::types::{LeaderEpoch, Offset, Timestamp, TopicId};
+
+/// Bytes read at a time while state is rebuilt or a log is searched.
+const SCAN_BYTES: usize = 1 << 20;
+
+/// Namespace of checkpoint rows; a log's key follows.
+const CHECKPOINT_ROWS: &[u8] = b"partition/";
+
+/// Where a partition starts and ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offsets {
+    /// Lowest offset that may be read.
+    pub log_start: Offset,
+    /// One past the last record that would survive a crash. It is also the log end for readers.
+    pub high_watermark: Offset,
+    /// Up to here every transaction is decided.
+    pub last_stable: Offset,
+}
+
+/// Why an append failed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum AppendError {
+    /// The producer's epoch or sequence does not fit.
+    #[error(transparent)]
+    Producer(#[from] ProducerError),
+    /// The topic was deleted.
+    #[error("the partition is gone")]
+    Gone,
+    /// The store does not take writes now; the client should try again.
+    #[error("storage: {0}")]
+    Storage(Arc<str>),
+}
+
+impl From<Error> for AppendError {
+    fn from(error: Error) -> Self {
+        match error.kind() {
+            // The store refuses appends to a log that was removed.
+            ErrorKind::Invalid => Self::Gone,
+            _ => Self::Storage(error.to_string().into()),
+        }
+    }
+}
+
+/// An append that has its place; it is acknowledged when [`Receipt::durable`] says so.
+#[derive(Debug)]
+pub struct Receipt {
+    /// Offset of the first record.
+    pub base_offset: Offset,
+    /// When it was appended, on a `LogAppendTime` topic.
+    pub log_append_time: Option<Timestamp>,
+    done: oneshot::Receiver<Result<(), AppendError>>,
+}
+
+impl Receipt {
+    /// Waits until the records would survive a crash and can be read.
+    pub async fn durable(self) -> Result<(), AppendError> {
+        self.done
+            .await
+            .unwrap_or_else(|_| Err(AppendError::Storage("the store is closed".into())))
+    }
+}
+
+/// One partition of a topic, open.
+#[derive(Debug)]
+pub struct Partition {
+    topic_id: TopicId,
+    leader_epoch: LeaderEpoch,
+    log: Log,
+    store: Store,
+    /// Loaded by the first append; readers do without it.
+    state: OnceCell<Mutex<State>>,
+    waiters: Waiters,
+    gone: AtomicBool,
+}
+
+impl Partition {
+    pub(super) fn new(
+        topic_id: TopicId,
+        leader_epoch: LeaderEpoch,
+        log: Log,
+        store: Store,
+    ) -> Self {
+        Self {
+            topic_id,
+            leader_epoch,
+            log,
+            store,
+            state: OnceCell::new(),
+            waiters: Waiters::default(),
+            gone: AtomicBool::new(false),
+        }
+    }
+
+    /// The topic it belongs to.
+    pub fn topic_id(&self) -> TopicId {
+        self.topic_id
+    }
+
+    /// Epoch in which this node leads it.
+    pub fn leader_epoch(&self) -> LeaderEpoch {
+        self.leader_epoch
+    }
+
+    /// Where it starts and ends now.
+    pub fn offsets(&self) -> Offsets {
+        let bounds = self.log.bounds();
+        let end = to_offset(bounds.end_offset);
+        Offsets {
+            log_start: to_offset(bounds.start_offset),
+            high_watermark: end,
+            last_stable: end,
+        }
+    }
+
+    /// Whether its topic was deleted.
+    pub fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
+    }
+
+    /// Refuses further appends and wakes who waits: the topic was deleted.
+    pub(super) fn retire(&self) {
+        self.gone.store(true, Ordering::Release);
+        self.waiters.wake_all();
+    }
+
+    pub(super) fn watch(&self, waiter: &Arc<Waiter>) {
+        self.waiters.add(waiter);
+    }
+
+    pub(super) fn unwatch(&self, waiter: &Arc<Waiter>) {
+        self.waiters.remove(waiter);
+    }
+
+    /// Loads what the first append needs; later calls return at once.
+    pub async fn prepare(&self, now: Timestamp) -> Result<(), AppendError> {
+        self.state(now).await.map(drop)
+    }
+
+    async fn state(&self, now: Timestamp) -> Result<&Mutex<State>, AppendError> {
+        let loaded = self.state.get_or_try_init(|| self.load(now)).await?;
+        Ok(loaded)
+    }
+
+    /// State as the last checkpoint has it, and the headers of the batches since.
+    async fn load(&self, now: Timestamp) -> Result<Mutex<State>, Error> {
+        let bounds = self.log.bounds();
+        let checkpoint = self.store.row(&checkpoint_key(&self.log)).await?;
+        let mut state = State::restore(checkpoint.as_deref(), to_offset(bounds.start_offset));
+        let mut next = from_offset(state.log_end()).max(bounds.start_offset);
+        while next < bounds.end_offset {
+            let entries = self.scan(next).await?;
+            let Some(last) = entries.last() else { break };
+            next = last.first_offset + u64::from(last.count);
+            for entry in &entries {
+                if let Some(header) = Header::parse(&entry.payload) {
+                    state.replay(&header, now);
+                }
+            }
+        }
+        state.lead(self.leader_epoch, to_offset(bounds.end_offset));
+        Ok(Mutex::new(state))
+    }
+
+    /// Gives a checked batch its offset and queues it. [`Partition::prepare`] must have succeeded.
+    pub fn append(
+        self: &Arc<Self>,
+        mut batch: CheckedBatch,
+        now: Timestamp,
+        producer_expiration_ms: i64,
+    ) -> Result<Receipt, AppendError> {
+        if self.is_gone() {
+            return Err(AppendError::Gone);
+        }
+        match &*self.store.state().borrow() {
+            StoreState::Open => {}
+            StoreState::Stalled(why) => return Err(AppendError::Storage(why.as_str().into())),
+            StoreState::Closed(error) => {
+                return Err(AppendError::Storage(error.to_string().into()));
+            }
+        }
+        let state = self
+            .state
+            .get()
+            .expect("prepare() loads the state before append()");
+        let (send, done) = oneshot::channel();
+        let log_append_time = batch.log_append_time;
+
+        let mut state = state.lock();
+        let base_offset = match state.append(&mut batch, now, producer_expiration_ms)? {
+            Verdict::Duplicate(appended) => {
+                // The original may not be durable yet; its repetition may not be sooner.
+                self.waiters
+                    .when_durable(from_offset(appended.next_offset()), &self.log, send);
+                let log_append_time = log_append_time.map(|_| appended.timestamp);
+                return Ok(Receipt {
+                    base_offset: appended.base_offset,
+                    log_append_time,
+                    done,
+                });
+            }
+            Verdict::New(base_offset) => base_offset,
+        };
+        let size_bytes = batch.bytes.len();
+        let mut write_set = WriteSet::new();
+        write_set.append(
+            &self.log,
+            NewEntry {
+                first_offset: from_offset(base_offset),
+                count: batch.header.record_count.unsigned_abs(),
+                max_timestamp: batch.header.max_timestamp,
+                format: EntryFormat::Batch,
+                payload: batch.bytes.freeze(),
+            },
+        );
+        let log_start = to_offset(self.log.bounds().start_offset);
+        if let Some(row) = state.checkpoint_if_due(now, log_start, producer_expiration_ms) {
+            write_set.put_row(checkpoint_key(&self.log), row);
+        }
+        let partition = self.clone();
+        self.store.commit(write_set, move |result| {
+            let result = result.map(drop).map_err(AppendError::from);
+            partition
+                .waiters
+                .published(&partition.log, size_bytes, &result);
+            // The client may have gone; its records stay.
+            let _ = send.send(result);
+        });
+        drop(state);
+        Ok(Receipt {
+            base_offset,
+            log_append_time,
+            done,
+        })
+    }
+
+    /// Raises the log start to `offset`; returns the log start that holds when that is durable.
+    pub async fn delete_records(&self, offset: Offset) -> Result<Offset, AppendError> {
+        if self.is_gone() {
+            return Err(AppendError::Gone);
+        }
+        let (send, done) = oneshot::channel();
+        let mut write_set = WriteSet::new();
+        write_set.trim(&self.log, from_offset(offset));
+        self.store.commit(write_set, move |result| {
+            // The client may have gone; the records are deleted all the same.
+            let _ = send.send(result);
+        });
+        match done.await {
+            Ok(result) => result.map(drop)?,
+            Err(_) => return Err(AppendError::Storage("the store is closed".into())),
+        }
+        Ok(self.offsets().log_start)
+    }
+
+    /// Stored batches from the one that holds `offset` on, below `end`; at least one if there is
+    /// any, whatever its size.
+    pub async fn read(
+        &self,
+        offset: Offset,
+        end: Offset,
+        max_bytes: usize,
+    ) -> Result<Vec<Entry>, Error> {
+        let limit = ReadLimit {
+            end_offset: from_offset(end),
+            max_bytes,
+            max_entries: usize::MAX,
+        };
+        self.log.read(from_offset(offset), limit).await
+    }
+
+    /// The epoch at or below `asked` and the offset where it ends (KIP-101).
+    pub async fn end_of_epoch(
+        &self,
+        asked: LeaderEpoch,
+        now: Timestamp,
+    ) -> Result<Option<(LeaderEpoch, Offset)>, AppendError> {
+        let end = self.offsets().high_watermark;
+        Ok(self
+            .state(now)
+            .await?
+            .lock()
+            .epochs()
+            .end_offset(asked, end))
+    }
+
+    /// The log under it, for searches by time.
+    pub(super) fn log(&self) -> &Log {
+        &self.log
+    }
+
+    pub(super) async fn scan(&self, offset: u64) -> Result<Vec<Entry>, Error> {
+        let limit = ReadLimit {
+            end_offset: u64::MAX,
+            max_bytes: SCAN_BYTES,
+            max_entries: usize::MAX,
+        };
+        self.log.read(offset, limit).await
+    }
+}
+
+fn checkpoint_key(log: &Log) -> Bytes {
+    [CHECKPOINT_ROWS, log.key()].concat().into()
+}
+
+/// Offsets are unsigned in the store. Kafka's never reach the sign.
+pub(super) fn to_offset(stored: u64) -> Offset {
+    Offset::try_from(stored).unwrap_or(Offset::MAX)
+}
+
+pub(super) fn from_offset(offset: Offset) -> u64 {
+    u64::try_from(offset).unwrap_or(0)
+}
