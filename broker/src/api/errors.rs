@@ -29,9 +29,29 @@ pub fn storage(error: &trestle_storage::Error) -> ResponseError {
 }
 
 /// What a refused change of metadata tells an admin client.
+///
+/// Connect, Streams and others take TOPIC_ALREADY_EXISTS as success. Admin clients that see
+/// NOT_CONTROLLER fetch metadata and try again.
 pub fn metadata(error: &MetadataError) -> ResponseError {
     match error {
         MetadataError::TopicExists(_) => ResponseError::TopicAlreadyExists,
+        MetadataError::UnknownTopic(_) => ResponseError::UnknownTopicOrPartition,
+        MetadataError::UnknownTopicId(_) => ResponseError::UnknownTopicId,
+        MetadataError::InvalidName { .. } | MetadataError::NameCollides { .. } => {
+            ResponseError::InvalidTopicException
+        }
+        MetadataError::InvalidPartitions { .. } => ResponseError::InvalidPartitions,
+        MetadataError::InvalidReplicationFactor { .. } => ResponseError::InvalidReplicationFactor,
+        MetadataError::AssignmentBesideCounts(_) => ResponseError::InvalidRequest,
+        MetadataError::InvalidAssignment { .. } => ResponseError::InvalidReplicaAssignment,
+        MetadataError::InvalidConfig { .. } => ResponseError::InvalidConfig,
+        MetadataError::TooManyPartitions { .. } => ResponseError::PolicyViolation,
+        MetadataError::Storage(error) => match error.kind() {
+            ErrorKind::Fenced | ErrorKind::Closed => ResponseError::NotController,
+            ErrorKind::Unavailable | ErrorKind::Corrupt => ResponseError::KafkaStorageError,
+            ErrorKind::Invalid => ResponseError::UnknownServerError,
+        },
+        MetadataError::Stopping => ResponseError::NotController,
     }
 }
 

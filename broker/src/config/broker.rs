@@ -34,6 +34,8 @@ pub struct Config {
     pub default_replication_factor: i16,
     /// Refuse replication factors above the number of brokers.
     pub strict_replication: bool,
+    /// Most partitions, over all topics.
+    pub max_partitions: usize,
     /// `fetch.max.bytes`.
     pub fetch_max_bytes: i32,
     /// `socket.request.max.bytes`.
@@ -113,6 +115,7 @@ fields! {
     "trestle.in.flight.bytes" => storage.in_flight_bytes,
     "trestle.index.interval.bytes" => storage.index_interval_bytes,
     "trestle.log" => log,
+    "trestle.max.partitions" => max_partitions,
     "trestle.memtable.bytes" => storage.memtable_bytes,
     "trestle.segment.bytes" => storage.segment_bytes,
     "trestle.segment.interval.ms" => storage.segment_interval,
@@ -264,6 +267,7 @@ impl Config {
             request_max_bytes: 0,
             queued_request_max_bytes: 0,
             max_connections: 0,
+            max_partitions: 0,
             connections_max_idle_ms: 0,
             producer_id_expiration_ms: 0,
             transaction_max_timeout_ms: 0,

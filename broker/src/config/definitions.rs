@@ -273,6 +273,8 @@ pub const BROKER: &[Definition] = &[
     row("trestle.log", String, "info", Honoured, "What is logged: `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,trestle::net=debug`."),
     row("trestle.log.format", String, "text", Honoured, "How it is logged.")
         .valid(OneOf(&["text", "json"])),
+    row("trestle.max.partitions", Long, "100000", Honoured, "Most partitions, over all topics; past it no topic and no partition is created.")
+        .valid(AtLeast(1)),
     row("trestle.memtable.bytes", Long, "33554432", Honoured, "One of the two tables of recent writes in memory.")
         .valid(AtLeast(65_536)),
     row("trestle.segment.bytes", Long, "268435456", Honoured, "A segment is closed at the append that takes it past this size; it holds all topics.")

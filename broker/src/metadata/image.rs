@@ -61,4 +61,22 @@ impl Image {
     pub fn topic_by_id(&self, id: &TopicId) -> Option<&Arc<Topic>> {
         self.topics_by_id.get(id)
     }
+
+    /// Adds `topic`, or puts it in the place of the one with its id.
+    pub(super) fn insert(&mut self, topic: Arc<Topic>) {
+        self.topics_by_id.insert(topic.id, topic.clone());
+        self.topics.insert(topic.name.clone(), topic);
+    }
+
+    /// Takes out the topic with this id.
+    pub(super) fn remove(&mut self, id: &TopicId) -> Option<Arc<Topic>> {
+        let topic = self.topics_by_id.remove(id)?;
+        self.topics.remove(&topic.name);
+        Some(topic)
+    }
+
+    /// Partitions of all topics.
+    pub(super) fn partition_count(&self) -> usize {
+        self.topics.values().map(|t| t.partitions.len()).sum()
+    }
 }
