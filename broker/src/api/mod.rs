@@ -6,15 +6,25 @@
 
 pub mod api_versions;
 pub mod context;
+pub mod create_partitions;
+pub mod create_topics;
 pub mod delete_records;
+pub mod delete_topics;
+pub mod describe_cluster;
+pub mod describe_configs;
 pub mod errors;
 pub mod fetch;
 mod fetch_response;
+pub mod find_coordinator;
+pub mod init_producer_id;
 pub mod list_offsets;
+pub mod metadata;
 pub mod offset_for_leader_epoch;
+mod operations;
 pub mod produce;
 mod produce_request;
 pub mod session;
+mod timeout;
 
 use std::ops::RangeInclusive;
 
@@ -133,9 +143,17 @@ pub static TABLE: &[Api] = &[
     raw!(Produce, 0..=11, served_from 3, Two, produce::handle),
     raw!(Fetch, 4..=12, served_from 4, One, fetch::handle),
     one_stage!(ListOffsets, 1..=8, list_offsets::handle),
+    one_stage!(Metadata, 0..=12, metadata::handle),
+    one_stage!(FindCoordinator, 0..=4, find_coordinator::handle),
     one_stage!(ApiVersions, 0..=4, api_versions::handle),
+    raw!(CreateTopics, 0..=7, served_from 0, One, create_topics::serve),
+    raw!(DeleteTopics, 0..=6, served_from 0, One, delete_topics::serve),
     one_stage!(DeleteRecords, 0..=2, delete_records::handle),
+    one_stage!(InitProducerId, 0..=4, init_producer_id::handle),
     one_stage!(OffsetForLeaderEpoch, 2..=4, offset_for_leader_epoch::handle),
+    one_stage!(DescribeConfigs, 1..=4, describe_configs::handle),
+    one_stage!(CreatePartitions, 0..=3, create_partitions::handle),
+    one_stage!(DescribeCluster, 0..=2, describe_cluster::handle),
 ];
 
 /// The line that runs a request, and the version it runs at; `None` for what is not served.

@@ -1,21 +1,172 @@
 //! Producer ids, unique for ever: handed out from blocks that are durable before their first use.
+//!
+//! Owns one row, `producer-ids`: a format byte and the first id of the next block (u64,
+//! big-endian). A start begins a new block, so what was left of the last one is skipped; there are
+//! enough. Kafka's `ProducerIdManager`.
 
-use trestle_storage::{Result, Store};
+use bytes::Bytes;
+use tokio::sync::{Mutex, oneshot};
+use trestle_storage::{Error, ErrorKind, Result, Store, WriteSet};
 
 use crate::types::ProducerId;
 
+const ROW: &[u8] = b"producer-ids";
+const FORMAT: u8 = 1;
+
+/// Ids reserved by one write; Kafka's number.
+const BLOCK: i64 = 1000;
+
 /// Hands out producer ids.
 #[derive(Debug)]
-pub struct ProducerIds {}
+pub struct ProducerIds {
+    store: Store,
+    // Held while a block is reserved, for the ids that everybody waits for come with it.
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    next: i64,
+    end: i64,
+    /// Where the next block starts; `None` until the row was read.
+    next_block: Option<i64>,
+}
 
 impl ProducerIds {
     /// Ids of `store`.
-    pub fn new(_store: Store) -> Self {
-        unimplemented!()
+    pub fn new(store: Store) -> Self {
+        Self {
+            store,
+            state: Mutex::default(),
+        }
     }
 
     /// An id that was never given before.
+    ///
+    /// # Errors
+    /// Those of the store, when a block of ids cannot be reserved.
     pub async fn next(&self) -> Result<ProducerId> {
-        unimplemented!()
+        let mut state = self.state.lock().await;
+        if state.next == state.end {
+            self.reserve(&mut state).await?;
+        }
+        let id = state.next;
+        state.next += 1;
+        Ok(ProducerId(id))
+    }
+
+    /// Makes the next block durable, and only then available. If this is given up half way, no id of
+    /// the block was handed out, and the next call reserves it again.
+    async fn reserve(&self, state: &mut State) -> Result<()> {
+        let start = match state.next_block {
+            Some(start) => start,
+            None => match self.store.row(ROW).await? {
+                Some(value) => decode(&value)?,
+                None => 0,
+            },
+        };
+        let end = start.checked_add(BLOCK).ok_or_else(|| {
+            Error::new(ErrorKind::Invalid, "all producer ids have been handed out")
+        })?;
+        let mut write_set = WriteSet::new();
+        write_set.put_row(Bytes::from_static(ROW), encode(end));
+        let (done, committed) = oneshot::channel();
+        self.store.commit(write_set, move |result| {
+            let _ = done.send(result);
+        });
+        committed
+            .await
+            .map_err(|_| Error::new(ErrorKind::Closed, "the store closed"))??;
+        *state = State {
+            next: start,
+            end,
+            next_block: Some(end),
+        };
+        Ok(())
+    }
+}
+
+fn encode(next_block: i64) -> Bytes {
+    let mut value = vec![FORMAT];
+    value.extend(next_block.to_be_bytes());
+    value.into()
+}
+
+fn decode(value: &[u8]) -> Result<i64> {
+    let corrupt = |what: String| Error::new(ErrorKind::Corrupt, format!("row producer-ids {what}"));
+    match value {
+        [FORMAT, rest @ ..] => rest
+            .try_into()
+            .map(i64::from_be_bytes)
+            .ok()
+            .filter(|next_block| *next_block >= 0)
+            .ok_or_else(|| corrupt("is damaged; restore the store from a copy".into())),
+        [other, ..] => Err(corrupt(format!(
+            "has format {other}, this version knows {FORMAT}: start the version that wrote it"
+        ))),
+        [] => Err(corrupt("is empty; restore the store from a copy".into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::sync::Arc;
+
+    use slatedb_common::clock::DefaultSystemClock;
+    use trestle_storage::{DataUrl, Options};
+
+    use super::*;
+
+    // Pins what is on disk; see the tests of `metadata::rows`.
+    #[test]
+    fn golden() {
+        assert_eq!(encode(0x0102)[..], [1, 0, 0, 0, 0, 0, 0, 1, 2]);
+        assert_eq!(decode(&encode(3000)).unwrap(), 3000);
+    }
+
+    #[test]
+    fn bytes_of_no_version_are_refused() {
+        for bytes in [
+            &b""[..],
+            &[2, 0, 0, 0, 0, 0, 0, 0, 0],
+            &[1, 0],
+            &[1, 255, 0, 0, 0, 0, 0, 0, 0],
+        ] {
+            assert_eq!(decode(bytes).unwrap_err().kind(), ErrorKind::Corrupt);
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn ids_are_distinct_over_restarts_and_callers() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut options = Options::new(DataUrl::File(dir.path().into()));
+        options.fsync = false;
+        let mut seen = HashSet::new();
+        for _ in 0..5 {
+            let clock = Arc::new(DefaultSystemClock::new());
+            let store = Store::open(options.clone(), clock).await.unwrap();
+            let ids = Arc::new(ProducerIds::new(store.clone()));
+            let callers: Vec<_> = (0..4)
+                .map(|_| {
+                    let ids = ids.clone();
+                    async move {
+                        let mut own = Vec::new();
+                        for _ in 0..500 {
+                            own.push(ids.next().await.unwrap());
+                        }
+                        own
+                    }
+                })
+                .collect();
+            for own in futures::future::join_all(callers).await {
+                for id in own {
+                    assert!(id.0 >= 0);
+                    assert!(seen.insert(id), "{id} was handed out twice");
+                }
+            }
+            store.close().await.unwrap();
+        }
+        assert_eq!(seen.len(), 10_000);
     }
 }
