@@ -10,12 +10,15 @@
 
 mod error;
 mod log;
+mod object_store;
 mod options;
 mod store;
+mod wal;
 mod write_set;
 
 pub use error::{Error, ErrorKind, Result};
 pub use log::{Bounds, Entry, EntryFormat, Log, ReadLimit};
 pub use options::{DataUrl, Options};
 pub use store::{Committed, Recovered, Store, StoreState};
+pub use wal::FileWalReader;
 pub use write_set::{NewEntry, WriteSet};

@@ -1,0 +1,350 @@
+//! From a [`DataUrl`] to the object store that SlateDB keeps its tree in: made ready, proven to work,
+//! and ours alone.
+//!
+//! It owns the lock on a data directory and the probe of a bucket. It knows nothing of what is stored.
+
+use std::fs::{File, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use slatedb::object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use slatedb::object_store::local::LocalFileSystem;
+use slatedb::object_store::memory::InMemory;
+use slatedb::object_store::path::Path as ObjectPath;
+use slatedb::object_store::{
+    ClientConfigKey, Error as ObjectError, ObjectStore, PutMode, RetryConfig, UpdateVersion,
+};
+
+use crate::{DataUrl, Error, ErrorKind, Options, Result};
+
+/// Where SlateDB's files lie within the object store, behind the prefix of the URL.
+const DB_PATH: &str = "db";
+/// The locked file of a data directory; holds the process id of its owner.
+const LOCK_NAME: &str = "lock";
+/// The object that the probe of a bucket creates and leaves, so that the next start finds it.
+const PROBE_NAME: &str = "conditional-writes";
+/// A bucket that has not answered the probe by then is refused.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(8);
+/// A connection that is not made by then is not made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// An object store that is ready for SlateDB.
+#[derive(Debug)]
+pub(crate) struct OpenedStore {
+    /// The store itself.
+    pub(crate) object_store: Arc<dyn ObjectStore>,
+    /// Path of the database within it.
+    pub(crate) db_path: ObjectPath,
+    /// The directory and the lock on it, if the bytes lie on a local disk.
+    pub(crate) local: Option<LocalDirectory>,
+}
+
+/// A data directory that is ours while this value lives.
+#[derive(Debug)]
+pub(crate) struct LocalDirectory {
+    /// The directory.
+    pub(crate) root: PathBuf,
+    _lock: File,
+}
+
+impl LocalDirectory {
+    /// Where the write-ahead log lies: outside the database's own directory.
+    pub(crate) fn wal_dir(&self) -> PathBuf {
+        self.root.join("wal-files")
+    }
+
+    /// Where SlateDB's own write-ahead log would lie.
+    pub(crate) fn foreign_wal_dir(&self) -> PathBuf {
+        self.root.join(DB_PATH).join("wal")
+    }
+}
+
+/// Opens the object store that `options.data` names.
+///
+/// # Errors
+/// `Invalid` if it cannot work as it is: a path that is a file, a directory without permission or in
+/// use, a bucket or credentials that are refused, a server without conditional writes. `Unavailable`
+/// if the disk fails or the server does not answer, within 10 s.
+pub(crate) async fn open(options: &Options) -> Result<OpenedStore> {
+    match &options.data {
+        DataUrl::Memory => Ok(OpenedStore {
+            object_store: Arc::new(InMemory::new()),
+            db_path: ObjectPath::from(DB_PATH),
+            local: None,
+        }),
+        DataUrl::File(root) => open_directory(root, options.fsync),
+        DataUrl::S3 { bucket, prefix } => open_bucket(&options.data, bucket, prefix).await,
+    }
+}
+
+fn open_directory(root: &Path, fsync: bool) -> Result<OpenedStore> {
+    if root.exists() && !root.is_dir() {
+        return Err(Error::new(
+            ErrorKind::Invalid,
+            format!(
+                "data directory {} is a file; name a directory",
+                root.display()
+            ),
+        ));
+    }
+    create_directory(root, fsync).map_err(|source| directory_error("create", root, source))?;
+    let root = root
+        .canonicalize()
+        .map_err(|source| directory_error("open", root, source))?;
+    let lock = lock(&root)?;
+    remove_staging_files(&root.join(DB_PATH))
+        .map_err(|source| directory_error("clean up", &root, source))?;
+    let object_store = LocalFileSystem::new_with_prefix(&root)
+        .map_err(|source| {
+            let context = format!("cannot open data directory {}", root.display());
+            Error::new(ErrorKind::Unavailable, context).with_source(source)
+        })?
+        .with_fsync(fsync);
+    Ok(OpenedStore {
+        object_store: Arc::new(object_store),
+        db_path: ObjectPath::from(DB_PATH),
+        local: Some(LocalDirectory { root, _lock: lock }),
+    })
+}
+
+/// Creates `dir` and what is missing above it, so that all of it survives a power cut.
+fn create_directory(dir: &Path, fsync: bool) -> std::io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let parent = match dir.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    create_directory(parent, fsync)?;
+    std::fs::create_dir(dir)?;
+    if fsync {
+        File::open(parent)?.sync_all()?;
+    }
+    Ok(())
+}
+
+fn directory_error(what: &str, dir: &Path, source: std::io::Error) -> Error {
+    use std::io::ErrorKind::{NotADirectory, PermissionDenied, ReadOnlyFilesystem};
+    let (kind, remedy) = match source.kind() {
+        PermissionDenied | ReadOnlyFilesystem => (
+            ErrorKind::Invalid,
+            "; let this user write to it, or name another directory",
+        ),
+        NotADirectory => (ErrorKind::Invalid, "; a part of the path is a file"),
+        _ => (ErrorKind::Unavailable, ""),
+    };
+    Error::new(
+        kind,
+        format!("cannot {what} data directory {}{remedy}", dir.display()),
+    )
+    .with_source(source)
+}
+
+/// Takes the lock on the directory. The system lets go of it when the process ends, however it ends.
+fn lock(root: &Path) -> Result<File> {
+    let failed = |source| directory_error("lock", root, source);
+    let path = root.join(LOCK_NAME);
+    let mut options = File::options();
+    let mut file = options
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            let _ = (&mut file).take(32).read_to_string(&mut pid);
+            let owner = match pid.trim() {
+                "" => "another process".to_owned(),
+                pid => format!("process {pid}"),
+            };
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                format!(
+                    "data directory {} is in use by {owner}; stop it first, or name another directory",
+                    root.display()
+                ),
+            ));
+        }
+        Err(TryLockError::Error(source)) => return Err(failed(source)),
+    }
+    file.set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| writeln!(file, "{}", std::process::id()))
+        .map_err(failed)?;
+    Ok(file)
+}
+
+/// Removes what a killed process had half uploaded: files named `*#N`, which the object store does not
+/// list and nothing else would ever remove.
+fn remove_staging_files(dir: &Path) -> std::io::Result<()> {
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        let entry = entry?;
+        let path = entry.path();
+        if entry.file_type()?.is_dir() {
+            remove_staging_files(&path)?;
+        } else if entry.file_name().to_str().is_some_and(is_staging_name) {
+            tracing::info!(path = %path.display(), "removing what a killed process had half written");
+            std::fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
+}
+
+fn is_staging_name(name: &str) -> bool {
+    name.split_once('#').is_some_and(|(_, number)| {
+        !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+    })
+}
+
+async fn open_bucket(url: &DataUrl, bucket: &str, prefix: &str) -> Result<OpenedStore> {
+    let prefix = ObjectPath::parse(prefix).map_err(|source| {
+        Error::new(
+            ErrorKind::Invalid,
+            format!("data URL {url}: the prefix cannot be used"),
+        )
+        .with_source(source)
+    })?;
+    let s3 = S3::from_env(bucket);
+    let build = |builder: AmazonS3Builder| {
+        builder.build().map_err(|source| {
+            Error::new(
+                ErrorKind::Invalid,
+                format!("cannot use {url} {}", s3.whereabouts()),
+            )
+            .with_source(source)
+        })
+    };
+    // A store that gives up at once, for its errors name the cause.
+    let probed = build(s3.builder.clone().with_retry(RetryConfig {
+        max_retries: 1,
+        retry_timeout: PROBE_TIMEOUT / 2,
+        ..RetryConfig::default()
+    }))?;
+    let probe = probe(&probed, prefix.clone().join(PROBE_NAME));
+    match tokio::time::timeout(PROBE_TIMEOUT, probe).await {
+        Ok(Ok(())) => {}
+        Ok(Err(refusal)) => return Err(refusal.into_error(url, &s3)),
+        Err(_) => {
+            return Err(Error::new(
+                ErrorKind::Unavailable,
+                format!(
+                    "{url} {} does not answer within {} s; look at the endpoint (AWS_ENDPOINT_URL), the \
+                     region (AWS_REGION) and the credentials (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)",
+                    s3.whereabouts(),
+                    PROBE_TIMEOUT.as_secs()
+                ),
+            ));
+        }
+    }
+    Ok(OpenedStore {
+        object_store: Arc::new(build(s3.builder.clone())?),
+        db_path: prefix.join(DB_PATH),
+        local: None,
+    })
+}
+
+/// How a bucket is reached, from the AWS variables.
+struct S3 {
+    builder: AmazonS3Builder,
+    endpoint: Option<String>,
+}
+
+impl S3 {
+    fn from_env(bucket: &str) -> Self {
+        let builder = AmazonS3Builder::from_env().with_bucket_name(bucket);
+        let endpoint = [AmazonS3ConfigKey::S3Endpoint, AmazonS3ConfigKey::Endpoint]
+            .iter()
+            .find_map(|key| builder.get_config_value(key));
+        let mut builder = builder.with_config(
+            AmazonS3ConfigKey::Client(ClientConfigKey::ConnectTimeout),
+            format!("{}s", CONNECT_TIMEOUT.as_secs()),
+        );
+        if endpoint
+            .as_ref()
+            .is_some_and(|endpoint| endpoint.starts_with("http://"))
+        {
+            builder = builder.with_allow_http(true);
+        }
+        Self { builder, endpoint }
+    }
+
+    fn whereabouts(&self) -> String {
+        match &self.endpoint {
+            Some(endpoint) => format!("at {endpoint}"),
+            None => "at AWS".to_owned(),
+        }
+    }
+}
+
+/// Why a bucket cannot hold a store.
+enum Refusal {
+    Failed(ObjectError),
+    NoConditionalWrites(&'static str),
+}
+
+impl Refusal {
+    fn into_error(self, url: &DataUrl, s3: &S3) -> Error {
+        let whereabouts = s3.whereabouts();
+        match self {
+            Self::NoConditionalWrites(header) => Error::new(
+                ErrorKind::Invalid,
+                format!(
+                    "{url} {whereabouts}: the server ignores {header}, and without conditional writes two \
+                     writers would overwrite each other; use a server that has them"
+                ),
+            ),
+            Self::Failed(source) => {
+                let (kind, remedy) = match &source {
+                    ObjectError::NotFound { .. } => {
+                        (ErrorKind::Invalid, "the bucket does not exist; create it")
+                    }
+                    ObjectError::PermissionDenied { .. } | ObjectError::Unauthenticated { .. } => (
+                        ErrorKind::Invalid,
+                        "the credentials are refused; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to ones \
+                         that may read and write there",
+                    ),
+                    _ => (ErrorKind::Unavailable, "the probe of the bucket failed"),
+                };
+                Error::new(kind, format!("cannot use {url} {whereabouts}: {remedy}"))
+                    .with_source(source)
+            }
+        }
+    }
+}
+
+/// Proves that objects can be written at `path`, and that writes can be made conditional: SlateDB's
+/// manifest and its fences rest on that.
+async fn probe(store: &dyn ObjectStore, path: ObjectPath) -> Result<(), Refusal> {
+    let put = async |mode: PutMode| store.put_opts(&path, "probe".into(), mode.into()).await;
+    match put(PutMode::Create).await {
+        // Left by an earlier probe: the condition was seen to.
+        Err(ObjectError::AlreadyExists { .. }) => {}
+        Err(error) => return Err(Refusal::Failed(error)),
+        Ok(_) => match put(PutMode::Create).await {
+            Err(ObjectError::AlreadyExists { .. }) => {}
+            Err(error) => return Err(Refusal::Failed(error)),
+            Ok(_) => return Err(Refusal::NoConditionalWrites("If-None-Match")),
+        },
+    }
+    let never = UpdateVersion {
+        e_tag: Some("\"00000000000000000000000000000000\"".into()),
+        version: None,
+    };
+    match put(PutMode::Update(never)).await {
+        Err(ObjectError::Precondition { .. }) => Ok(()),
+        Err(error) => Err(Refusal::Failed(error)),
+        Ok(_) => Err(Refusal::NoConditionalWrites("If-Match")),
+    }
+}
