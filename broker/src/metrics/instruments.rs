@@ -1,0 +1,149 @@
+//! The instruments of each room.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+
+use super::declare::{Declare, LatencyFamily};
+
+/// Instruments of the TCP door.
+#[derive(Debug)]
+pub struct NetMetrics {
+    /// Connections that are open.
+    pub connections: Gauge,
+    /// Connections ever accepted.
+    pub connections_opened: Counter,
+    /// Connections closed at once, because there were `max.connections` already.
+    pub connections_refused: Counter,
+    /// Bytes of the requests that are being read or handled.
+    pub in_flight_bytes: Gauge,
+    /// Bytes of requests read.
+    pub received_bytes: Counter,
+    /// Bytes of responses written.
+    pub sent_bytes: Counter,
+}
+
+impl NetMetrics {
+    pub(super) fn new(declare: &mut Declare<'_>) -> Self {
+        Self {
+            connections: declare.gauge("connections", "Open client connections."),
+            connections_opened: declare
+                .counter("connections_opened", "Client connections ever accepted."),
+            connections_refused: declare.counter(
+                "connections_refused",
+                "Client connections closed at once, at the limit max.connections.",
+            ),
+            in_flight_bytes: declare.gauge(
+                "requests_in_flight_bytes",
+                "Bytes of requests being read or handled, of queued.max.request.bytes.",
+            ),
+            received_bytes: declare.counter("received_bytes", "Bytes of requests read."),
+            sent_bytes: declare.counter("sent_bytes", "Bytes of responses written."),
+        }
+    }
+}
+
+/// One Kafka API.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ApiLabel {
+    /// Its name.
+    pub api: &'static str,
+}
+
+/// One error of one Kafka API.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ErrorLabel {
+    /// The API's name.
+    pub api: &'static str,
+    /// Kafka's name for the error.
+    pub error: &'static str,
+}
+
+/// Instruments of the Kafka APIs.
+#[derive(Debug)]
+pub struct ApiMetrics {
+    /// Requests read.
+    pub requests: Family<ApiLabel, Counter>,
+    /// Errors in answers: one for each topic, partition or request that got one.
+    pub errors: Family<ErrorLabel, Counter>,
+    /// From a request read to its response ready.
+    pub seconds: LatencyFamily<ApiLabel>,
+}
+
+impl ApiMetrics {
+    pub(super) fn new(declare: &mut Declare<'_>) -> Self {
+        Self {
+            requests: declare.counters("requests", "api", "Requests read."),
+            errors: declare.counters(
+                "request_errors",
+                "api, error",
+                "Errors answered: one for each topic, partition or request that got one.",
+            ),
+            seconds: declare.latencies(
+                "request_seconds",
+                "api",
+                "Time from a request read to its response ready; waiting fetches wait on purpose.",
+            ),
+        }
+    }
+
+    /// A request of `api` was read.
+    pub fn request(&self, api: &'static str) {
+        self.requests.get_or_create(&ApiLabel { api }).inc();
+    }
+
+    /// The response to a request of `api` was ready after `elapsed`.
+    pub fn answered(&self, api: &'static str, elapsed: Duration) {
+        self.seconds
+            .get_or_create(&ApiLabel { api })
+            .observe(elapsed.as_secs_f64());
+    }
+
+    /// A response of `api` holds `error`.
+    pub fn error(&self, api: &'static str, error: &'static str) {
+        self.errors.get_or_create(&ErrorLabel { api, error }).inc();
+    }
+}
+
+/// Instruments of the partitions.
+#[derive(Debug)]
+pub struct PartitionMetrics {
+    /// Partitions in memory.
+    pub open: Gauge,
+    /// Bytes of record batches appended.
+    pub produced_bytes: Counter,
+    /// Records appended.
+    pub produced_records: Counter,
+    /// Record batches appended.
+    pub produced_batches: Counter,
+    /// Bytes of record batches returned by fetches.
+    pub fetched_bytes: Counter,
+    /// Record batches returned by fetches.
+    pub fetched_batches: Counter,
+    /// Records in them.
+    pub fetched_records: Counter,
+}
+
+impl PartitionMetrics {
+    pub(super) fn new(declare: &mut Declare<'_>) -> Self {
+        Self {
+            open: declare.gauge("partitions_open", "Partitions held in memory."),
+            produced_bytes: declare.counter("produced_bytes", "Bytes of record batches appended."),
+            produced_records: declare.counter("produced_records", "Records appended."),
+            produced_batches: declare.counter("produced_batches", "Record batches appended."),
+            fetched_bytes: declare.counter(
+                "fetched_bytes",
+                "Bytes of record batches returned by fetches.",
+            ),
+            fetched_batches: declare
+                .counter("fetched_batches", "Record batches returned by fetches."),
+            fetched_records: declare.counter(
+                "fetched_records",
+                "Records in the batches returned by fetches.",
+            ),
+        }
+    }
+}
