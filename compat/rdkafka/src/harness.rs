@@ -1,0 +1,94 @@
+//! What every scenario needs: the control line to the runner, fresh topics, one JSON line each.
+
+use std::error::Error;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+
+/// A note for the report, or what went wrong.
+pub type Outcome = Result<String, Box<dyn Error>>;
+
+/// The name of a scenario in `scenarios.txt`, and what does it.
+pub type Scenario = (&'static str, fn() -> Outcome);
+
+/// Where the broker is.
+pub fn bootstrap() -> String {
+    std::env::var("COMPAT_BOOTSTRAP").expect("compat/run sets COMPAT_BOOTSTRAP")
+}
+
+/// Asks the runner for something (see `compat/runner/control.py`) and answers what it said.
+pub fn control(request: &str) -> Result<Value, Box<dyn Error>> {
+    let address = std::env::var("COMPAT_CONTROL")?;
+    let mut stream = TcpStream::connect(address)?;
+    writeln!(stream, "{request}")?;
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line)?;
+    let mut answer: Value = serde_json::from_str(&line)?;
+    match answer.get("error") {
+        Some(error) => Err(format!("{request}: {error}").into()),
+        None => Ok(answer["ok"].take()),
+    }
+}
+
+/// A topic name that nobody used before.
+pub fn fresh_name() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("the clock is past 1970")
+        .as_nanos();
+    format!("compat-{now}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Creates a topic with a fresh name.
+pub fn new_topic(partitions: i32) -> Result<String, Box<dyn Error>> {
+    let name = fresh_name();
+    control(&format!("create {name} {partitions}"))?;
+    Ok(name)
+}
+
+/// An assertion that says what differs without printing a megabyte.
+pub fn expect<T: PartialEq + std::fmt::Debug>(
+    what: &str,
+    actual: T,
+    wanted: T,
+) -> Result<(), Box<dyn Error>> {
+    if actual == wanted {
+        return Ok(());
+    }
+    let short = |value: &T| format!("{value:?}").chars().take(300).collect::<String>();
+    Err(format!("{what}: got {}, wanted {}", short(&actual), short(&wanted)).into())
+}
+
+/// Runs the wanted scenarios in order and prints a line for each.
+pub fn run(scenarios: &[Scenario]) {
+    let version = format!(
+        "0.39.0 (librdkafka {})",
+        rdkafka::util::get_rdkafka_version().1
+    );
+    let wanted = std::env::var("COMPAT_SCENARIOS").unwrap_or_default();
+    let wanted: Vec<&str> = wanted.split_whitespace().collect();
+    for (name, scenario) in scenarios {
+        if !wanted.is_empty() && !wanted.contains(name) {
+            continue;
+        }
+        let began = Instant::now();
+        let (result, note) = match catch_unwind(AssertUnwindSafe(scenario)) {
+            Ok(Ok(note)) => ("pass", note),
+            Ok(Err(error)) => ("fail", error.to_string()),
+            Err(_) => (
+                "fail",
+                "the scenario panicked, see standard error".to_owned(),
+            ),
+        };
+        let ms = began.elapsed().as_millis();
+        println!(
+            "{}",
+            json!({"client": "rdkafka", "version": version, "scenario": name, "result": result, "ms": ms, "note": note})
+        );
+    }
+}
