@@ -25,6 +25,7 @@ pub(super) static ANY_VERSION: Api = Api {
     stages: Stages::One,
     carries_records: false,
     run: |ctx, _body: BytesMut| unsupported_version(ctx).boxed(),
+    probe: |_version, _body| Ok(()),
 };
 
 async fn unsupported_version(ctx: Context) -> Outcome {

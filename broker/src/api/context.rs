@@ -38,6 +38,11 @@ pub struct Hurry {
 }
 
 impl Hurry {
+    /// For the next request.
+    pub(crate) fn reset(&mut self) {
+        *self.asked.get_mut() = false;
+    }
+
     /// Another request has been read behind this one.
     pub fn ask(&self) {
         self.asked.store(true, std::sync::atomic::Ordering::Release);

@@ -16,6 +16,7 @@ pub mod errors;
 pub mod fetch;
 mod fetch_response;
 pub mod find_coordinator;
+pub mod guard;
 pub mod init_producer_id;
 pub mod list_offsets;
 pub mod metadata;
@@ -26,14 +27,18 @@ mod produce_request;
 pub mod session;
 mod timeout;
 
+use std::future::ready;
 use std::ops::RangeInclusive;
 
 use bytes::{Bytes, BytesMut};
 use futures::future::BoxFuture;
-use kafka_protocol::messages::ApiKey;
+use kafka_protocol::messages::{
+    ApiKey, CreateTopicsRequest, DeleteTopicsRequest, FetchRequest,
+};
 use kafka_protocol::protocol::{Decodable, Encodable};
 
 use context::Context;
+use produce_request::ProduceRequest;
 
 /// What a handler makes of a request.
 pub enum Outcome {
@@ -73,8 +78,22 @@ pub struct Api {
     /// Carries records, so that its size is bounded by `socket.request.max.bytes` alone. Any other
     /// request decodes into many times its size, and has a lower limit.
     pub carries_records: bool,
-    /// Runs one request whose header has been read; the body is all of its bytes.
+    /// Runs one request whose header has been read; the body is the rest of its frame. The guard
+    /// looks at it first.
     pub(crate) run: fn(Context, BytesMut) -> BoxFuture<'static, Outcome>,
+    /// Guards and decodes a body and drops what comes out: the way in for fuzzing.
+    pub probe: fn(i16, BytesMut) -> Result<(), Undecodable>,
+}
+
+/// Why a body cannot be decoded; the connection closes, as Kafka has no answer for it.
+#[derive(Debug, thiserror::Error)]
+pub enum Undecodable {
+    /// The guard refused it.
+    #[error("{0}")]
+    Refused(#[from] guard::Refusal),
+    /// The decoder refused it.
+    #[error("{0}")]
+    Malformed(String),
 }
 
 impl std::fmt::Debug for Api {
@@ -84,6 +103,11 @@ impl std::fmt::Debug for Api {
 }
 
 impl Api {
+    /// Whether it answers requests that it cannot read, even their headers.
+    pub fn takes_any_version(&self) -> bool {
+        *self.versions.end() == i16::MAX
+    }
+
     /// Whether a request of `version` is served.
     pub fn serves(&self, version: i16) -> bool {
         version >= self.served_from && version <= *self.versions.end()
@@ -110,44 +134,56 @@ macro_rules! one_stage {
             served_from: *$versions.start(),
             stages: Stages::One,
             carries_records: false,
-            run: |ctx, body| {
-                Box::pin(async move {
+            run: |ctx, body| match guard::check(ApiKey::$key, ctx.version, &body) {
+                Ok(_) => Box::pin(async move {
                     match decode(&ctx, body) {
                         Ok(request) => reply(&ctx, &$handler(&ctx, request).await),
                         Err(close) => close,
                     }
-                })
+                }),
+                Err(refusal) => Box::pin(ready(Outcome::Close(refusal.to_string()))),
+            },
+            probe: |version, body| {
+                guard::check(ApiKey::$key, version, &body)?;
+                probe($handler, body, version).map_err(malformed)
             },
         }
     };
 }
 
 /// A line for an API that decodes and encodes for itself:
-/// `async fn handle(ctx: Context, body: BytesMut) -> Outcome`. `served_from` is the lowest version
-/// that is really served.
+/// `async fn handle(ctx: Context, body: BytesMut) -> Outcome`, and a function that decodes, for
+/// [`Api::probe`]. `served_from` is the lowest version that is really served.
 macro_rules! raw {
-    ($key:ident, $versions:expr, served_from $served_from:expr, $stages:ident, $handler:path) => {
+    ($key:ident, $versions:expr, served_from $served_from:expr, $stages:ident, $handler:path, $decode:expr) => {
         Api {
             key: ApiKey::$key,
             versions: $versions,
             served_from: $served_from,
             stages: Stages::$stages,
             carries_records: matches!(ApiKey::$key, ApiKey::Produce),
-            run: |ctx, body| Box::pin($handler(ctx, body)),
+            run: |ctx, body| match guard::check(ApiKey::$key, ctx.version, &body) {
+                Ok(_) => Box::pin($handler(ctx, body)),
+                Err(refusal) => Box::pin(ready(Outcome::Close(refusal.to_string()))),
+            },
+            probe: |version, body| {
+                guard::check(ApiKey::$key, version, &body)?;
+                $decode(body, version).map(drop).map_err(malformed)
+            },
         }
     };
 }
 
 /// THE TABLE, sorted by key.
 pub static TABLE: &[Api] = &[
-    raw!(Produce, 0..=11, served_from 3, Two, produce::handle),
-    raw!(Fetch, 4..=12, served_from 4, One, fetch::handle),
+    raw!(Produce, 0..=11, served_from 3, Two, produce::handle, ProduceRequest::decode),
+    raw!(Fetch, 4..=12, served_from 4, One, fetch::handle, codec::<FetchRequest>),
     one_stage!(ListOffsets, 1..=8, list_offsets::handle),
     one_stage!(Metadata, 0..=12, metadata::handle),
     one_stage!(FindCoordinator, 0..=4, find_coordinator::handle),
     one_stage!(ApiVersions, 0..=4, api_versions::handle),
-    raw!(CreateTopics, 0..=7, served_from 0, One, create_topics::serve),
-    raw!(DeleteTopics, 0..=6, served_from 0, One, delete_topics::serve),
+    raw!(CreateTopics, 0..=7, served_from 0, One, create_topics::serve, codec::<CreateTopicsRequest>),
+    raw!(DeleteTopics, 0..=6, served_from 0, One, delete_topics::serve, codec::<DeleteTopicsRequest>),
     one_stage!(DeleteRecords, 0..=2, delete_records::handle),
     one_stage!(InitProducerId, 0..=4, init_producer_id::handle),
     one_stage!(OffsetForLeaderEpoch, 2..=4, offset_for_leader_epoch::handle),
@@ -173,11 +209,28 @@ pub fn find(key: i16, version: i16) -> Option<(&'static Api, i16)> {
     }
 }
 
-/// The request in `body`, or why the connection closes. Bytes behind it are ignored, as in Kafka.
+/// The request in `body`, which the guard has passed, or why the connection closes. Bytes behind it
+/// are ignored, as in Kafka.
 pub(crate) fn decode<R: Decodable>(ctx: &Context, body: BytesMut) -> Result<R, Outcome> {
-    let mut body = body.freeze();
-    R::decode(&mut body, ctx.version)
+    codec(body, ctx.version)
         .map_err(|error| Outcome::Close(format!("the request does not decode: {error}")))
+}
+
+fn codec<R: Decodable>(body: BytesMut, version: i16) -> anyhow::Result<R> {
+    R::decode(&mut body.freeze(), version)
+}
+
+/// Decodes what `handler` takes.
+fn probe<'a, R: Decodable, F>(
+    _handler: fn(&'a Context, R) -> F,
+    body: BytesMut,
+    version: i16,
+) -> anyhow::Result<()> {
+    codec::<R>(body, version).map(drop)
+}
+
+fn malformed(error: impl std::fmt::Display) -> Undecodable {
+    Undecodable::Malformed(error.to_string())
 }
 
 /// The reply that carries `response`.

@@ -1,0 +1,256 @@
+//! The fields of every request this broker serves, after Kafka's own message schemas.
+//!
+//! A description covers the versions that the codec has, and those below them that handlers decode
+//! for themselves.
+
+use kafka_protocol::messages::ApiKey;
+use kafka_protocol::messages::create_partitions_request::{
+    CreatePartitionsAssignment, CreatePartitionsTopic,
+};
+use kafka_protocol::messages::create_topics_request::{
+    CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig,
+};
+use kafka_protocol::messages::delete_records_request::{
+    DeleteRecordsPartition, DeleteRecordsTopic,
+};
+use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
+use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
+use kafka_protocol::messages::fetch_request::{
+    FetchPartition, FetchTopic, ForgottenTopic, ReplicaState,
+};
+use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::offset_for_leader_epoch_request::{
+    OffsetForLeaderPartition, OffsetForLeaderTopic,
+};
+use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+
+use super::{Element, Field, Kind, Schema};
+
+/// The description of requests of `key`; `None` for an API that is not served.
+pub fn schema(key: ApiKey) -> Option<&'static Schema> {
+    Some(match key {
+        ApiKey::Produce => &PRODUCE,
+        ApiKey::Fetch => &FETCH,
+        ApiKey::ListOffsets => &LIST_OFFSETS,
+        ApiKey::Metadata => &METADATA,
+        ApiKey::FindCoordinator => &FIND_COORDINATOR,
+        ApiKey::ApiVersions => &API_VERSIONS,
+        ApiKey::CreateTopics => &CREATE_TOPICS,
+        ApiKey::DeleteTopics => &DELETE_TOPICS,
+        ApiKey::DeleteRecords => &DELETE_RECORDS,
+        ApiKey::InitProducerId => &INIT_PRODUCER_ID,
+        ApiKey::OffsetForLeaderEpoch => &OFFSET_FOR_LEADER_EPOCH,
+        ApiKey::DescribeConfigs => &DESCRIBE_CONFIGS,
+        ApiKey::CreatePartitions => &CREATE_PARTITIONS,
+        ApiKey::DescribeCluster => &DESCRIBE_CLUSTER,
+        _ => return None,
+    })
+}
+
+static PRODUCE: Schema = Schema {
+    flexible_from: 9,
+    fields: &[
+        STRING, // transactional id
+        INT16,  // acks
+        INT32,  // timeout
+        array::<TopicProduceData>(&[
+            STRING.until(12),
+            UUID.since(13),
+            array::<PartitionProduceData>(&[INT32, BYTES]),
+        ]),
+    ],
+};
+
+static FETCH: Schema = Schema {
+    flexible_from: 12,
+    fields: &[
+        INT32.until(14), // replica id
+        INT32,           // max wait
+        INT32,           // min bytes
+        INT32,           // max bytes
+        INT8,            // isolation level
+        INT32.since(7),  // session id
+        INT32.since(7),  // session epoch
+        array::<FetchTopic>(&[
+            STRING.until(12),
+            UUID.since(13),
+            array::<FetchPartition>(&[
+                INT32,           // partition
+                INT32.since(9),  // current leader epoch
+                INT64,           // fetch offset
+                INT32.since(12), // last fetched epoch
+                INT64.since(5),  // log start offset
+                INT32,           // max bytes
+                tagged(0, Element::Fixed(16)).since(17),
+                tagged(1, Element::Fixed(8)).since(18),
+            ]),
+        ]),
+        array::<ForgottenTopic>(&[STRING.until(12), UUID.since(13), INT32S]).since(7),
+        STRING.since(11), // rack id
+        tagged(0, Element::String),
+        tagged(
+            1,
+            Element::Struct(size_of::<ReplicaState>(), &[INT32, INT64]),
+        )
+        .since(15),
+    ],
+};
+
+static LIST_OFFSETS: Schema = Schema {
+    flexible_from: 6,
+    fields: &[
+        INT32,         // replica id
+        INT8.since(2), // isolation level
+        array::<ListOffsetsTopic>(&[
+            STRING,
+            array::<ListOffsetsPartition>(&[
+                INT32,          // partition
+                INT32.since(4), // current leader epoch
+                INT64,          // timestamp
+            ]),
+        ]),
+        INT32.since(10), // timeout
+    ],
+};
+
+static METADATA: Schema = Schema {
+    flexible_from: 9,
+    fields: &[
+        array::<MetadataRequestTopic>(&[UUID.since(10), STRING]),
+        INT8.since(4),           // allow auto topic creation
+        INT8.since(8).until(10), // include cluster authorized operations
+        INT8.since(8),           // include topic authorized operations
+    ],
+};
+
+static FIND_COORDINATOR: Schema = Schema {
+    flexible_from: 3,
+    fields: &[STRING.until(3), INT8.since(1), STRINGS.since(4)],
+};
+
+static API_VERSIONS: Schema = Schema {
+    flexible_from: 3,
+    fields: &[STRING.since(3), STRING.since(3)],
+};
+
+static CREATE_TOPICS: Schema = Schema {
+    flexible_from: 5,
+    fields: &[
+        array::<CreatableTopic>(&[
+            STRING,
+            INT32, // partitions
+            INT16, // replication factor
+            array::<CreatableReplicaAssignment>(&[INT32, INT32S]),
+            array::<CreatableTopicConfig>(&[STRING, STRING]),
+        ]),
+        INT32,         // timeout
+        INT8.since(1), // validate only
+    ],
+};
+
+static DELETE_TOPICS: Schema = Schema {
+    flexible_from: 4,
+    fields: &[
+        array::<DeleteTopicState>(&[STRING, UUID]).since(6),
+        STRINGS.until(5),
+        INT32, // timeout
+    ],
+};
+
+static DELETE_RECORDS: Schema = Schema {
+    flexible_from: 2,
+    fields: &[
+        array::<DeleteRecordsTopic>(&[STRING, array::<DeleteRecordsPartition>(&[INT32, INT64])]),
+        INT32, // timeout
+    ],
+};
+
+static INIT_PRODUCER_ID: Schema = Schema {
+    flexible_from: 2,
+    fields: &[
+        STRING,         // transactional id
+        INT32,          // transaction timeout
+        INT64.since(3), // producer id
+        INT16.since(3), // producer epoch
+    ],
+};
+
+static OFFSET_FOR_LEADER_EPOCH: Schema = Schema {
+    flexible_from: 4,
+    fields: &[
+        INT32.since(3), // replica id
+        array::<OffsetForLeaderTopic>(&[
+            STRING,
+            array::<OffsetForLeaderPartition>(&[INT32, INT32, INT32]),
+        ]),
+    ],
+};
+
+static DESCRIBE_CONFIGS: Schema = Schema {
+    flexible_from: 4,
+    fields: &[
+        array::<DescribeConfigsResource>(&[INT8, STRING, STRINGS]),
+        INT8,          // include synonyms
+        INT8.since(3), // include documentation
+    ],
+};
+
+static CREATE_PARTITIONS: Schema = Schema {
+    flexible_from: 2,
+    fields: &[
+        array::<CreatePartitionsTopic>(&[
+            STRING,
+            INT32, // count
+            array::<CreatePartitionsAssignment>(&[INT32S]),
+        ]),
+        INT32, // timeout
+        INT8,  // validate only
+    ],
+};
+
+static DESCRIBE_CLUSTER: Schema = Schema {
+    flexible_from: 0,
+    fields: &[INT8, INT8.since(1), INT8.since(2)],
+};
+
+const INT8: Field = Field::new(Kind::Fixed(1));
+const INT16: Field = Field::new(Kind::Fixed(2));
+const INT32: Field = Field::new(Kind::Fixed(4));
+const INT64: Field = Field::new(Kind::Fixed(8));
+const UUID: Field = Field::new(Kind::Fixed(16));
+const STRING: Field = Field::new(Kind::String);
+const BYTES: Field = Field::new(Kind::Bytes);
+const INT32S: Field = Field::new(Kind::Array(Element::Fixed(4)));
+const STRINGS: Field = Field::new(Kind::Array(Element::String));
+
+/// An array of structs that decode into `T`s.
+const fn array<T>(fields: &'static [Field]) -> Field {
+    Field::new(Kind::Array(Element::Struct(size_of::<T>(), fields)))
+}
+
+const fn tagged(tag: u32, element: Element) -> Field {
+    Field::new(Kind::Tagged(tag, element))
+}
+
+impl Field {
+    const fn new(kind: Kind) -> Self {
+        Self {
+            from: i16::MIN,
+            to: i16::MAX,
+            kind,
+        }
+    }
+
+    /// The same field, from `version` on.
+    const fn since(mut self, version: i16) -> Self {
+        self.from = version;
+        self
+    }
+
+    /// The same field, up to and with `version`.
+    const fn until(mut self, version: i16) -> Self {
+        self.to = version;
+        self
+    }
+}
