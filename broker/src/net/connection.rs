@@ -248,12 +248,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         let started = self.slots.len() + usize::from(self.running.is_some());
         let before = self.waiting.len();
-        let room = self.door.read_ahead.saturating_sub(started);
+        let room = self.door.limits.read_ahead.saturating_sub(started);
         let polled = self.input.poll(
             cx,
             &mut self.stream,
             &self.door.budget,
-            self.door.limits,
+            self.door.limits.size,
             &mut self.waiting,
             room,
         );
