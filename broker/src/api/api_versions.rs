@@ -20,6 +20,7 @@ use super::{Api, Outcome, Stages, TABLE, reply};
 /// Answers a version that is not served; what follows the header is not looked at.
 pub(super) static ANY_VERSION: Api = Api {
     key: ApiKey::ApiVersions,
+    name: "ApiVersions",
     versions: i16::MIN..=i16::MAX,
     served_from: i16::MIN,
     stages: Stages::One,

@@ -32,9 +32,7 @@ use std::ops::RangeInclusive;
 
 use bytes::{Bytes, BytesMut};
 use futures::future::BoxFuture;
-use kafka_protocol::messages::{
-    ApiKey, CreateTopicsRequest, DeleteTopicsRequest, FetchRequest,
-};
+use kafka_protocol::messages::{ApiKey, CreateTopicsRequest, DeleteTopicsRequest, FetchRequest};
 use kafka_protocol::protocol::{Decodable, Encodable};
 
 use context::Context;
@@ -66,8 +64,10 @@ pub enum Stages {
 
 /// One API: a line of the table.
 pub struct Api {
-    /// Its number, and Kafka's name for it.
+    /// Its number.
     pub key: ApiKey,
+    /// Kafka's name for it.
+    pub name: &'static str,
     /// Versions told to clients.
     pub versions: RangeInclusive<i16>,
     /// The lowest version that is served; a lower one closes the connection. Above the advertised
@@ -98,7 +98,7 @@ pub enum Undecodable {
 
 impl std::fmt::Debug for Api {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:?} {:?}", self.key, self.versions)
+        write!(f, "{}", self.name)
     }
 }
 
@@ -130,6 +130,7 @@ macro_rules! one_stage {
     ($key:ident, $versions:expr, $handler:path) => {
         Api {
             key: ApiKey::$key,
+            name: stringify!($key),
             versions: $versions,
             served_from: *$versions.start(),
             stages: Stages::One,
@@ -158,6 +159,7 @@ macro_rules! raw {
     ($key:ident, $versions:expr, served_from $served_from:expr, $stages:ident, $handler:path, $decode:expr) => {
         Api {
             key: ApiKey::$key,
+            name: stringify!($key),
             versions: $versions,
             served_from: $served_from,
             stages: Stages::$stages,

@@ -44,6 +44,12 @@ pub struct Config {
     pub queued_request_max_bytes: usize,
     /// `max.connections`.
     pub max_connections: usize,
+    /// Largest request that carries no records. Default 16 MiB.
+    pub plain_request_max_bytes: usize,
+    /// Requests of one connection that are read and not answered. Default 64.
+    pub read_ahead_requests: usize,
+    /// How long nothing may move in the middle of a request or an answer. Default 30 s.
+    pub request_stall: Duration,
     /// `connections.max.idle.ms`.
     pub connections_max_idle_ms: i64,
     /// `producer.id.expiration.ms`.
@@ -117,6 +123,9 @@ fields! {
     "trestle.log" => log,
     "trestle.max.partitions" => max_partitions,
     "trestle.memtable.bytes" => storage.memtable_bytes,
+    "trestle.plain.request.max.bytes" => plain_request_max_bytes,
+    "trestle.read.ahead.requests" => read_ahead_requests,
+    "trestle.request.stall.ms" => request_stall,
     "trestle.segment.bytes" => storage.segment_bytes,
     "trestle.segment.interval.ms" => storage.segment_interval,
     "trestle.strict.replication" => strict_replication,
@@ -267,6 +276,9 @@ impl Config {
             request_max_bytes: 0,
             queued_request_max_bytes: 0,
             max_connections: 0,
+            plain_request_max_bytes: 0,
+            read_ahead_requests: 0,
+            request_stall: Duration::ZERO,
             max_partitions: 0,
             connections_max_idle_ms: 0,
             producer_id_expiration_ms: 0,

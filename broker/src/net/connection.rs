@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Buf;
+use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -71,6 +72,7 @@ struct Running {
     api: &'static Api,
     version: i16,
     correlation_id: i32,
+    started: DateTime<Utc>,
     future: BoxFuture<'static, Outcome>,
     /// Held until it is answered.
     _share: Share,
@@ -160,10 +162,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             share,
         } = frame;
         let (api, version) = (announced.api, announced.version);
+        let len = frame::PREFIX_LEN + body.len();
         match frame::header(&body, api.is_flexible(version)) {
-            Ok((client_id, len)) => {
+            Ok((client_id, header_len)) => {
                 self.client.set_id(client_id);
-                body.advance(len);
+                body.advance(header_len);
             }
             // It may be of a version that we do not know.
             Err(_) if api.takes_any_version() => {}
@@ -183,10 +186,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             hurry: self.hurry.clone(),
             body,
         };
+        self.door.metrics.net.received_bytes.inc_by(len as u64);
         Ok(Running {
             api,
             version,
             correlation_id: announced.correlation_id,
+            started: self.door.started(api),
             future: (self.door.serve)(call),
             _share: share,
         })
@@ -212,9 +217,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 Outcome::Reply(body) => {
                     let tagged = api.has_tagged_response_header(version);
-                    let pushed = self
-                        .output
-                        .push(slot.running.correlation_id, tagged, body);
+                    let pushed = self.output.push(slot.running.correlation_id, tagged, body);
                     if let Err(len) = pushed {
                         let reason = format!("a response of {len} bytes");
                         return Err(by_handler(&slot.running, reason));
@@ -223,6 +226,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Outcome::Silent => {}
                 Outcome::Close(reason) => return Err(by_handler(&slot.running, reason)),
             }
+            self.door.answered(api, slot.running.started);
             self.slots.pop_front();
             self.client.greet(&self.door);
         }
@@ -234,7 +238,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let mut moved = false;
         while self.output.len() > 0 {
             match self.output.poll_write(cx, &mut self.stream)? {
-                Poll::Ready(_) => moved = true,
+                Poll::Ready(written) => {
+                    self.door.metrics.net.sent_bytes.inc_by(written as u64);
+                    moved = true;
+                }
                 Poll::Pending => break,
             }
         }

@@ -9,9 +9,11 @@ use std::task::Waker;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
 use futures::task::AtomicWaker;
 use parking_lot::Mutex;
+use slatedb_common::clock::SystemClock;
 use tokio::sync::Notify;
 
 use super::frame::SizeLimits;
@@ -19,6 +21,7 @@ use super::input::Budget;
 use crate::api::context::Hurry;
 use crate::api::session::Session;
 use crate::api::{Api, Outcome};
+use crate::metrics::Metrics;
 
 /// Runs one request.
 pub(super) type Serve = Box<dyn Fn(Call<'_>) -> BoxFuture<'static, Outcome> + Send + Sync>;
@@ -137,6 +140,9 @@ pub(super) struct Door {
     pub(super) budget: Budget,
     /// What connections are bound by.
     pub(super) limits: Limits,
+    /// Counts what happens here.
+    pub(super) metrics: Arc<Metrics>,
+    clock: Arc<dyn SystemClock>,
     watched: Mutex<HashMap<u64, Watched>>,
     next_number: AtomicU64,
     draining: AtomicBool,
@@ -219,6 +225,7 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
+        self.door.metrics.net.connections.dec();
         let mut watched = self.door.watched.lock();
         watched.remove(&self.number);
         if watched.is_empty() {
@@ -229,17 +236,39 @@ impl Drop for Watch {
 
 impl Door {
     /// A door through which requests reach `serve`.
-    pub(super) fn new(limits: Limits, serve: Serve) -> Arc<Self> {
+    pub(super) fn new(
+        limits: Limits,
+        metrics: Arc<Metrics>,
+        clock: Arc<dyn SystemClock>,
+        serve: Serve,
+    ) -> Arc<Self> {
+        let in_flight_bytes = metrics.net.in_flight_bytes.clone();
         Arc::new(Self {
             serve,
-            budget: Budget::new(limits.queued_request_max_bytes),
+            budget: Budget::new(limits.queued_request_max_bytes, in_flight_bytes),
             limits,
+            metrics,
+            clock,
             watched: Mutex::default(),
             next_number: AtomicU64::new(0),
             draining: AtomicBool::new(false),
             emptied: Notify::new(),
             greeted: Mutex::default(),
         })
+    }
+
+    /// A request of `api` starts. Returns when that was, for [`Door::answered`].
+    pub(super) fn started(&self, api: &Api) -> DateTime<Utc> {
+        self.metrics.api.request(api.name);
+        self.clock.now()
+    }
+
+    /// A request of `api` that started at `start` is answered.
+    pub(super) fn answered(&self, api: &Api, start: DateTime<Utc>) {
+        // A clock that was set back meanwhile gives nothing to count.
+        if let Ok(elapsed) = (self.clock.now() - start).to_std() {
+            self.metrics.api.answered(api.name, elapsed);
+        }
     }
 
     /// A place for one more connection, or `None` at `max.connections`.
@@ -249,6 +278,7 @@ impl Door {
         {
             let mut watched = self.watched.lock();
             if watched.len() >= self.limits.max_connections {
+                self.metrics.net.connections_refused.inc();
                 return None;
             }
             // Under the lock: a drain that begins now finds this one in the list.
@@ -261,6 +291,8 @@ impl Door {
             };
             watched.insert(number, watch);
         }
+        self.metrics.net.connections.inc();
+        self.metrics.net.connections_opened.inc();
         Some(Watch {
             signals,
             number,

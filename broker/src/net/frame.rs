@@ -38,9 +38,7 @@ pub(super) struct Announced {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum FrameError {
     /// A client that has TLS switched on.
-    #[error(
-        "a TLS handshake on a plaintext port; set the client's security.protocol to PLAINTEXT"
-    )]
+    #[error("a TLS handshake on a plaintext port; set the client's security.protocol to PLAINTEXT")]
     Tls,
     /// A browser, curl, or a health check.
     #[error("an HTTP request on the Kafka port; HTTP is served on the address given by --http")]
@@ -171,7 +169,10 @@ mod tests {
             prefix(&i32::to_be_bytes(size), LIMITS),
             Err(FrameError::TooLarge(..))
         ));
-        assert!(matches!(prefix(&i32::to_be_bytes(100 << 20), LIMITS), Ok(None)));
+        assert!(matches!(
+            prefix(&i32::to_be_bytes(100 << 20), LIMITS),
+            Ok(None)
+        ));
         // A request without records has less room.
         assert!(matches!(
             prefix(&frame((1 << 20) + 1, 18, 3), LIMITS),
@@ -181,8 +182,14 @@ mod tests {
 
     #[test]
     fn other_protocols_are_recognised() {
-        assert_eq!(prefix(&[0x16, 3, 1, 2], LIMITS).err(), Some(FrameError::Tls));
-        assert_eq!(prefix(b"GET / HTTP/1.1", LIMITS).err(), Some(FrameError::Http));
+        assert_eq!(
+            prefix(&[0x16, 3, 1, 2], LIMITS).err(),
+            Some(FrameError::Tls)
+        );
+        assert_eq!(
+            prefix(b"GET / HTTP/1.1", LIMITS).err(),
+            Some(FrameError::Http)
+        );
     }
 
     #[test]
@@ -203,7 +210,10 @@ mod tests {
         assert_eq!(header(b"\xff\xffrest", false), Ok(("", 2)));
         assert_eq!(header(b"\x00\x01a\x00rest", true), Ok(("a", 4)));
         // Two unknown tags, of one and no bytes.
-        assert_eq!(header(b"\x00\x01a\x02\x07\x01x\x09\x00rest", true), Ok(("a", 9)));
+        assert_eq!(
+            header(b"\x00\x01a\x02\x07\x01x\x09\x00rest", true),
+            Ok(("a", 9))
+        );
         for (bad, flexible) in [
             (&b""[..], false),
             (b"\x00", false),

@@ -14,6 +14,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BufMut, BytesMut};
 use futures::future::BoxFuture;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -47,22 +48,44 @@ pub(super) struct Frame {
 }
 
 /// A share of the budget over all connections, until dropped.
-pub(super) type Share = OwnedSemaphorePermit;
+pub(super) struct Share {
+    permit: OwnedSemaphorePermit,
+    in_flight_bytes: Gauge,
+}
+
+impl Share {
+    fn new(permit: OwnedSemaphorePermit, in_flight_bytes: Gauge) -> Self {
+        in_flight_bytes.inc_by(permit.num_permits() as i64);
+        Self {
+            permit,
+            in_flight_bytes,
+        }
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.in_flight_bytes
+            .dec_by(self.permit.num_permits() as i64);
+    }
+}
 
 /// Bytes that all connections together may hold in requests that are not answered.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Budget {
     free: Arc<Semaphore>,
     total: usize,
+    in_flight_bytes: Gauge,
 }
 
 impl Budget {
-    /// `total` bytes.
-    pub(super) fn new(total: usize) -> Self {
+    /// `total` bytes; those taken show in `in_flight_bytes`.
+    pub(super) fn new(total: usize, in_flight_bytes: Gauge) -> Self {
         let total = total.clamp(1, u32::MAX as usize);
         Self {
             free: Arc::new(Semaphore::new(total)),
             total,
+            in_flight_bytes,
         }
     }
 
@@ -73,14 +96,19 @@ impl Budget {
 
     fn try_take(&self, frame_len: usize) -> Option<Share> {
         let share = self.share_of(frame_len);
-        self.free.clone().try_acquire_many_owned(share).ok()
+        let permit = self.free.clone().try_acquire_many_owned(share).ok()?;
+        Some(Share::new(permit, self.in_flight_bytes.clone()))
     }
 
     /// Waits for its turn; those who wait are served in order, so that a big frame is not starved.
     fn take(&self, frame_len: usize) -> BoxFuture<'static, Share> {
         let share = self.share_of(frame_len);
         let taken = self.free.clone().acquire_many_owned(share);
-        Box::pin(async move { taken.await.expect("the budget is never closed") })
+        let in_flight_bytes = self.in_flight_bytes.clone();
+        Box::pin(async move {
+            let permit = taken.await.expect("the budget is never closed");
+            Share::new(permit, in_flight_bytes)
+        })
     }
 }
 

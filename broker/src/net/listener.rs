@@ -52,7 +52,7 @@ pub struct Bound {
 pub async fn open(
     env: &Env,
     config: &Arc<Config>,
-    _metrics: Arc<Metrics>,
+    metrics: Arc<Metrics>,
     in_rooms: watch::Receiver<Option<Arc<Rooms>>>,
 ) -> anyhow::Result<Vec<Bound>> {
     let mut listeners = Vec::new();
@@ -65,7 +65,7 @@ pub async fn open(
             "the store is not open".to_owned(),
         ))),
     };
-    let door = Door::new(limits(config), Box::new(serve));
+    let door = Door::new(limits(config), metrics, env.clock(), Box::new(serve));
     env.spawn("connection sweeper", sweep(env.clone(), door.clone()));
     let mut all = Vec::new();
     for (listener, config) in listeners {

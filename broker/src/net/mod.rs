@@ -11,8 +11,6 @@ mod frame;
 mod input;
 mod listener;
 mod output;
-#[cfg(test)]
-mod tests;
 
 pub use listener::{Bound, open};
 
