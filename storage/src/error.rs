@@ -45,6 +45,40 @@ impl Error {
         self
     }
 
+    /// The engine failed while `context` was being done.
+    pub(crate) fn engine(context: String, source: slatedb::Error) -> Self {
+        use slatedb::{CloseReason, ErrorKind as Engine};
+        let kind = match source.kind() {
+            Engine::Closed(CloseReason::Fenced) => ErrorKind::Fenced,
+            Engine::Closed(_) => ErrorKind::Closed,
+            Engine::Data => ErrorKind::Corrupt,
+            Engine::Invalid => ErrorKind::Invalid,
+            // What remains passes, or is not ours to judge.
+            _ => ErrorKind::Unavailable,
+        };
+        Self::new(kind, context).with_source(source)
+    }
+
+    /// The engine has closed for `reason`.
+    pub(crate) fn closed(reason: slatedb::CloseReason) -> Self {
+        match reason {
+            slatedb::CloseReason::Clean => Self::new(ErrorKind::Closed, "the store is closed"),
+            slatedb::CloseReason::Fenced => Self::new(
+                ErrorKind::Fenced,
+                "another writer has opened the store and taken it over",
+            ),
+            reason => Self::new(
+                ErrorKind::Closed,
+                format!("the engine has failed: {reason:?}"),
+            ),
+        }
+    }
+
+    /// The same error as one of `kind`.
+    pub(crate) fn into_kind(self, kind: ErrorKind) -> Self {
+        Self { kind, ..self }
+    }
+
     /// What the caller can do.
     pub fn kind(&self) -> ErrorKind {
         self.kind

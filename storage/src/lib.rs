@@ -8,11 +8,23 @@
 //! What changes together is gathered in a [`WriteSet`] and committed; a commit is acknowledged when
 //! it would survive a crash, and only then can it be read.
 
+mod batch;
+mod clear;
+mod commit;
 mod error;
+mod key;
+mod layout;
 mod log;
+mod lookup;
+mod memory_wal;
 mod object_store;
+mod open;
 mod options;
+mod publish;
+mod queue;
+mod segment;
 mod store;
+mod tail;
 mod wal;
 mod write_set;
 

@@ -1,10 +1,17 @@
 //! One log: an ordered run of opaque entries under a key.
+//!
+//! A handle is shared by everybody who opened the same key. The commit task owns the writing half, the
+//! publisher the published half; readers look at what is published and read the rest from the store.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard};
 
-use crate::Result;
+use crate::key::LogKey;
+use crate::store::Core;
+use crate::tail::Tail;
+use crate::{Result, lookup};
 
 /// What an entry's payload is; storage keeps it beside the entry and does not look inside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +23,7 @@ pub enum EntryFormat {
 }
 
 /// An entry as it was appended.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Sequence of its first record; the others follow it.
     pub first_sequence: u64,
@@ -30,6 +37,13 @@ pub struct Entry {
     pub payload: Bytes,
 }
 
+impl Entry {
+    /// One past its last offset.
+    pub fn end_offset(&self) -> u64 {
+        self.first_offset + u64::from(self.count)
+    }
+}
+
 /// How much one read may return. At least one whole entry is returned if there is any.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadLimit {
@@ -41,8 +55,23 @@ pub struct ReadLimit {
     pub max_entries: usize,
 }
 
+impl ReadLimit {
+    /// Whether an entry at `first_offset` with `len` bytes may follow `found`, which hold `bytes`.
+    pub(crate) fn admits(
+        &self,
+        found: &[Entry],
+        bytes: usize,
+        first_offset: u64,
+        len: usize,
+    ) -> bool {
+        first_offset < self.end_offset
+            && (found.is_empty()
+                || found.len() < self.max_entries && bytes.saturating_add(len) <= self.max_bytes)
+    }
+}
+
 /// Where a log starts and ends, of what is durable.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// Lowest offset that may be read.
     pub start_offset: u64,
@@ -54,37 +83,161 @@ pub struct Bounds {
     pub max_timestamp: i64,
 }
 
+impl Default for Bounds {
+    /// Those of an empty log.
+    fn default() -> Self {
+        Self {
+            start_offset: 0,
+            end_offset: 0,
+            appended_bytes: 0,
+            max_timestamp: -1,
+        }
+    }
+}
+
+/// What the commit task knows of a log: the state after everything it has handed to the engine.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Writer {
+    pub(crate) bounds: Bounds,
+    pub(crate) records: u64,
+    pub(crate) removed: bool,
+    /// The segment of the last directory row.
+    pub(crate) directory: Option<u32>,
+    /// `appended_bytes` at the last index row.
+    pub(crate) indexed_bytes: u64,
+}
+
+/// What readers see.
 #[derive(Debug)]
-struct Inner {}
+struct Published {
+    bounds: Bounds,
+    tail: Tail,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) core: Arc<Core>,
+    pub(crate) key: LogKey,
+    writer: Mutex<Writer>,
+    published: Mutex<Published>,
+}
+
+impl Inner {
+    pub(crate) fn new(core: Arc<Core>, key: LogKey, writer: Writer) -> Self {
+        let bounds = writer.bounds;
+        let published = Published {
+            bounds,
+            tail: Tail::starting_at(bounds.end_offset),
+        };
+        Self {
+            core,
+            key,
+            writer: Mutex::new(writer),
+            published: Mutex::new(published),
+        }
+    }
+
+    /// The writing half; for the commit task alone.
+    pub(crate) fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock()
+    }
+
+    /// Shows what a durable commit left.
+    pub(crate) fn publish(&self, bounds: Bounds, entries: Vec<Entry>) {
+        let mut published = self.published.lock();
+        if bounds.start_offset > published.bounds.start_offset {
+            published.tail.forget_below(bounds.start_offset);
+        }
+        if bounds.start_offset >= bounds.end_offset {
+            published.tail.clear(bounds.end_offset);
+        } else {
+            published.tail.push(entries);
+        }
+        published.bounds = bounds;
+    }
+
+    pub(crate) fn forget_tail_below(&self, offset: u64) {
+        self.published.lock().tail.forget_below(offset);
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.core.forget_log(self.key.plain());
+    }
+}
 
 /// A handle on one log of a [`crate::Store`]; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Log {
-    #[allow(dead_code)]
     inner: Arc<Inner>,
 }
 
 impl Log {
+    pub(crate) fn new(inner: Arc<Inner>) -> Self {
+        Self { inner }
+    }
+
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.inner
+    }
+
+    pub(crate) fn downgrade(&self) -> Weak<Inner> {
+        Arc::downgrade(&self.inner)
+    }
+
     /// The key it was opened with.
     pub fn key(&self) -> &Bytes {
-        unimplemented!()
+        self.inner.key.plain()
     }
 
     /// Start and end of what is durable and can be read.
     pub fn bounds(&self) -> Bounds {
-        unimplemented!()
+        self.inner.published.lock().bounds
     }
 
-    /// The entries from the one that contains `from_offset` (or, in a gap, the next one) on.
-    /// Only what is durable is returned. Recent entries come from memory.
-    pub async fn read(&self, _from_offset: u64, _limit: ReadLimit) -> Result<Vec<Entry>> {
-        unimplemented!()
+    /// The entries from the one that contains `from_offset` (or, in a gap, the next one) on; below the
+    /// start of the log, from its start. Only what is durable is returned. Recent entries come from
+    /// memory.
+    ///
+    /// # Errors
+    /// `Unavailable` if the store cannot be read now, `Corrupt` if what it holds does not decode,
+    /// `Closed` or `Fenced` if it is no longer open.
+    pub async fn read(&self, from_offset: u64, limit: ReadLimit) -> Result<Vec<Entry>> {
+        let (from_offset, limit) = {
+            let published = self.inner.published.lock();
+            let end_offset = limit.end_offset.min(published.bounds.end_offset);
+            let limit = ReadLimit {
+                end_offset,
+                ..limit
+            };
+            let from_offset = from_offset.max(published.bounds.start_offset);
+            if from_offset >= end_offset {
+                return Ok(Vec::new());
+            }
+            if let Some(entries) = published.tail.read(from_offset, &limit) {
+                return Ok(entries);
+            }
+            (from_offset, limit)
+        };
+        lookup::read(&self.inner, from_offset, &limit).await
     }
 
     /// The first offset of an entry before which no entry has a timestamp at or above `timestamp`:
     /// where a search for that time starts. `None` if no entry can have one. Conservative: the entry
     /// there may itself be older; the caller reads on from it.
-    pub async fn search_from(&self, _timestamp: i64) -> Result<Option<u64>> {
-        unimplemented!()
+    ///
+    /// # Errors
+    /// As [`Log::read`].
+    pub async fn search_from(&self, timestamp: i64) -> Result<Option<u64>> {
+        let bounds = self.bounds();
+        if bounds.max_timestamp < timestamp {
+            return Ok(None);
+        }
+        let offset = lookup::search_from(&self.inner, timestamp, bounds.end_offset).await?;
+        let offset = offset
+            .unwrap_or(bounds.start_offset)
+            .max(bounds.start_offset);
+        Ok((offset < bounds.end_offset).then_some(offset))
     }
 }

@@ -95,6 +95,9 @@ pub struct Options {
     pub wal_file_bytes: u64,
     /// On S3, the pause before a flush, so that more commits share one object. Default 10 ms.
     pub flush_linger: Duration,
+    /// How often the store looks for rows to compact and, less often, for files to remove. Default
+    /// 5 s; nothing is looked for while nothing is written.
+    pub upkeep_interval: Duration,
 }
 
 impl Options {
@@ -112,6 +115,7 @@ impl Options {
             in_flight_bytes: 16 << 20,
             wal_file_bytes: 64 << 20,
             flush_linger: Duration::from_millis(10),
+            upkeep_interval: Duration::from_secs(5),
         }
     }
 }

@@ -1,15 +1,28 @@
 //! One SlateDB: opening and fencing it, committing to it in order, closing it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
+use dashmap::DashMap;
+use slatedb::config::{DurabilityLevel, FlushOptions, FlushType, ReadOptions, ScanOptions};
+use slatedb::{Db, KeyValue};
 use slatedb_common::clock::SystemClock;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, Notify, mpsc, watch};
 
-use crate::{Error, Log, Options, Result, WriteSet};
+use crate::commit::Committer;
+use crate::key::{Directory, LogKey, Row};
+use crate::log::Inner as LogInner;
+use crate::object_store::LocalDirectory;
+use crate::open::{self, Opened};
+use crate::publish::Publisher;
+use crate::queue::{CommitQueue, Queued};
+use crate::segment::Segments;
+use crate::wal::FileWal;
+use crate::{DataUrl, Error, ErrorKind, Log, Options, Result, WriteSet, clear, lookup};
 
 /// What a commit became.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Committed {
     /// Sequence of the first record appended by the write set; 0 if it appended none.
     pub first_sequence: u64,
@@ -37,80 +50,368 @@ pub enum StoreState {
     Closed(Error),
 }
 
+/// Opening a log is exclusive within a stripe of keys.
+const STRIPES: usize = 64;
+
+/// What the tasks of a store and the handles on its logs share.
+pub(crate) struct Core {
+    pub(crate) db: Db,
+    pub(crate) options: Options,
+    pub(crate) clock: Arc<dyn SystemClock>,
+    pub(crate) segments: Segments,
+    pub(crate) queue: CommitQueue,
+    /// One past the highest sequence that is durable and published.
+    pub(crate) durable: watch::Sender<u64>,
+    pub(crate) state: watch::Sender<StoreState>,
+    logs: DashMap<Bytes, Weak<LogInner>>,
+    opening: [Mutex<()>; STRIPES],
+    /// Ours until the store is closed.
+    directory: parking_lot::Mutex<Option<LocalDirectory>>,
+    wal: Option<FileWal>,
+    recovered: Recovered,
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Core")
+            .field("data", &self.options.data)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Core {
+    /// Takes a log off the table if no handle on it is left.
+    pub(crate) fn forget_log(&self, key: &Bytes) {
+        self.logs.remove_if(key, |_, log| log.strong_count() == 0);
+    }
+}
+
+/// Ends the tasks of the store when the last handle on it goes.
 #[derive(Debug)]
-struct Inner {}
+struct Inner {
+    core: Arc<Core>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.core.queue.end();
+    }
+}
 
 /// A store; cheap to clone.
+///
+/// Its tasks end when the last clone is dropped; [`Store::close`] comes first, or what is not yet
+/// durable may be lost, as in a crash.
 #[derive(Clone, Debug)]
 pub struct Store {
-    #[allow(dead_code)]
     inner: Arc<Inner>,
 }
 
 impl Store {
     /// Opens the store, fencing any earlier writer.
-    pub async fn open(_options: Options, _clock: Arc<dyn SystemClock>) -> Result<Self> {
-        unimplemented!()
+    ///
+    /// # Errors
+    /// `Invalid` for options that cannot work and for a store of a newer format, `Unavailable` if
+    /// the directory or bucket cannot be used, `Corrupt` if what it holds cannot be read.
+    pub async fn open(options: Options, clock: Arc<dyn SystemClock>) -> Result<Self> {
+        let Opened {
+            engine,
+            segments,
+            assigned,
+            recovered,
+            pending,
+        } = open::open(&options, Arc::clone(&clock)).await?;
+        let core = Arc::new(Core {
+            queue: CommitQueue::new(options.in_flight_bytes),
+            durable: watch::Sender::new(assigned.next_sequence),
+            state: watch::Sender::new(StoreState::Open),
+            logs: DashMap::new(),
+            opening: std::array::from_fn(|_| Mutex::new(())),
+            db: engine.db,
+            directory: parking_lot::Mutex::new(engine.directory),
+            wal: engine.wal,
+            options,
+            clock,
+            segments,
+            recovered,
+        });
+        let (flights, landing) = mpsc::unbounded_channel();
+        let (clearing, cleared) = mpsc::unbounded_channel();
+        // The write-ahead logs on disk and in memory flush themselves.
+        let written =
+            matches!(core.options.data, DataUrl::S3 { .. }).then(|| Arc::new(Notify::new()));
+        if let Some(written) = &written {
+            tokio::spawn(flush_when_written(
+                Arc::downgrade(&core),
+                Arc::clone(written),
+            ));
+        }
+        if let Some(wal) = &core.wal {
+            tokio::spawn(tell_when_stalled(Arc::downgrade(&core), wal.stalled()));
+        }
+        tokio::spawn(Committer::new(Arc::clone(&core), assigned, flights, written).run());
+        tokio::spawn(Publisher::new(Arc::clone(&core), landing, clearing.clone()).run());
+        tokio::spawn(clear::run(cleared));
+        let store = Self {
+            inner: Arc::new(Inner { core }),
+        };
+        for key in pending {
+            let log = store.open_log(LogKey::new(key)?, true).await?;
+            // Fails only if the task has panicked.
+            let _ = clearing.send(log);
+        }
+        Ok(store)
+    }
+
+    fn core(&self) -> &Arc<Core> {
+        &self.inner.core
     }
 
     /// The number of times the store has been opened for writing: the fence.
     pub fn epoch(&self) -> u64 {
-        unimplemented!()
+        self.core().db.manifest().writer_epoch()
     }
 
     /// What opening found.
     pub fn recovered(&self) -> Recovered {
-        unimplemented!()
+        self.core().recovered
     }
 
     /// Open, stalled or closed, as a value that can be watched.
     pub fn state(&self) -> watch::Receiver<StoreState> {
-        unimplemented!()
+        self.core().state.subscribe()
     }
 
     /// Opens the log under `key`; an empty one if nothing was appended yet. The same key gives the
     /// same log while any handle on it lives.
-    pub async fn log(&self, _key: &[u8]) -> Result<Log> {
-        unimplemented!()
+    ///
+    /// # Errors
+    /// `Invalid` for a key that is empty, longer than 1024 bytes or of a log that was removed; else as
+    /// [`Log::read`].
+    pub async fn log(&self, key: &[u8]) -> Result<Log> {
+        if let Some(log) = self.core().logs.get(key).and_then(|log| log.upgrade()) {
+            return Ok(Log::new(log));
+        }
+        self.open_log(LogKey::new(Bytes::copy_from_slice(key))?, false)
+            .await
+    }
+
+    /// Opens a log; a removed one too if `removed`, to clear up after it.
+    async fn open_log(&self, key: LogKey, removed: bool) -> Result<Log> {
+        let core = self.core();
+        let stripe = key
+            .plain()
+            .iter()
+            .fold(0usize, |h, &b| h.wrapping_mul(31).wrapping_add(b.into()));
+        let _opening = core.opening[stripe % STRIPES].lock().await;
+        if let Some(log) = core.logs.get(key.plain()).and_then(|log| log.upgrade()) {
+            return Ok(Log::new(log));
+        }
+        let writer = lookup::load(core, &key).await?;
+        if writer.removed && !removed {
+            let problem = format!(
+                "log {:?} was removed; its key cannot be used again",
+                key.plain()
+            );
+            return Err(Error::new(ErrorKind::Invalid, problem));
+        }
+        let log = Arc::new(LogInner::new(Arc::clone(core), key, writer));
+        core.logs
+            .insert(log.key.plain().clone(), Arc::downgrade(&log));
+        Ok(Log::new(log))
     }
 
     /// The keys of all logs that start with `prefix` and hold entries, in order.
-    pub async fn keys(&self, _prefix: &[u8]) -> Result<Vec<Bytes>> {
-        unimplemented!()
+    ///
+    /// # Errors
+    /// As [`Log::read`].
+    pub async fn keys(&self, prefix: &[u8]) -> Result<Vec<Bytes>> {
+        let failed = |error| Error::engine("listing logs".into(), error);
+        let mut keys = Vec::new();
+        let mut rows = self.scan(Directory::scan_start(prefix)).await?;
+        while let Some(row) = rows.next().await.map_err(failed)? {
+            let Some((key, holds_entries)) = Directory::owner(&row.key)? else {
+                // Rows of the store stand before those of all logs.
+                rows.seek(Directory::first_log()).await.map_err(failed)?;
+                continue;
+            };
+            if holds_entries {
+                let end = Directory::scan_end(&LogKey::new(key.clone())?);
+                keys.push(key);
+                rows.seek(end).await.map_err(failed)?;
+            }
+        }
+        Ok(keys)
+    }
+
+    /// Waits until less than [`Options::in_flight_bytes`] is on its way to being durable. A caller
+    /// that awaits this before each [`Store::commit`] keeps memory bounded; one that does not is
+    /// never held up.
+    pub async fn ready(&self) {
+        self.core().queue.ready().await;
+    }
+
+    /// Bytes committed and not yet durable.
+    pub fn in_flight_bytes(&self) -> usize {
+        self.core().queue.in_flight()
     }
 
     /// Queues `write_set`. Write sets take effect in the order of these calls. `done` runs, in that
     /// same order, when the set is durable and can be read, or has failed; it must not block.
+    ///
+    /// A set fails by itself with `Invalid` if one of its changes cannot be made, and then none is.
+    /// With `Fenced` or `Closed` it failed with all that follow, and may yet turn out to be stored.
     pub fn commit(
         &self,
-        _write_set: WriteSet,
-        _done: impl FnOnce(Result<Committed>) + Send + 'static,
+        write_set: WriteSet,
+        done: impl FnOnce(Result<Committed>) + Send + 'static,
     ) {
-        unimplemented!()
+        self.core()
+            .queue
+            .push(Queued::new(write_set.changes, Box::new(done)));
     }
 
-    /// The row at `key`.
-    pub async fn row(&self, _key: &[u8]) -> Result<Option<Bytes>> {
-        unimplemented!()
+    /// The row at `key`, as it is durable.
+    ///
+    /// # Errors
+    /// As [`Log::read`].
+    pub async fn row(&self, key: &[u8]) -> Result<Option<Bytes>> {
+        let options = ReadOptions {
+            durability_filter: DurabilityLevel::Remote,
+            cache_blocks: true,
+            ..ReadOptions::default()
+        };
+        let row = self
+            .core()
+            .db
+            .get_with_options(Row::key(key), &options)
+            .await;
+        row.map_err(|error| Error::engine("reading a row".into(), error))
     }
 
-    /// All rows whose key starts with `prefix`, in key order.
-    pub async fn rows(&self, _prefix: &[u8]) -> Result<Vec<(Bytes, Bytes)>> {
-        unimplemented!()
+    /// All rows whose key starts with `prefix`, in key order, as they are durable.
+    ///
+    /// # Errors
+    /// As [`Log::read`].
+    pub async fn rows(&self, prefix: &[u8]) -> Result<Vec<(Bytes, Bytes)>> {
+        let failed = |error| Error::engine("reading rows".into(), error);
+        let mut rows = self.scan(Row::key(prefix)).await?;
+        let mut found = Vec::new();
+        while let Some(KeyValue { key, value, .. }) = rows.next().await.map_err(failed)? {
+            // Copies, so that a small row does not hold the block it was read in.
+            let key = Bytes::copy_from_slice(&Row::decode(&key)?);
+            found.push((key, Bytes::copy_from_slice(&value)));
+        }
+        Ok(found)
+    }
+
+    async fn scan(&self, prefix: Bytes) -> Result<slatedb::DbIterator> {
+        let options = ScanOptions {
+            durability_filter: DurabilityLevel::Remote,
+            cache_blocks: true,
+            read_ahead_bytes: 256 << 10,
+            ..ScanOptions::default()
+        };
+        let rows = self
+            .core()
+            .db
+            .scan_prefix_with_options(prefix, .., &options)
+            .await;
+        rows.map_err(|error| Error::engine("scanning rows".into(), error))
     }
 
     /// Every sequence below this is durable and can be read.
     pub fn durable_sequence(&self) -> u64 {
-        unimplemented!()
+        *self.core().durable.borrow()
     }
 
     /// [`Store::durable_sequence`] as a value that can be watched.
     pub fn subscribe_durable(&self) -> watch::Receiver<u64> {
-        unimplemented!()
+        self.core().durable.subscribe()
     }
 
     /// Makes everything durable and closes; later calls fail with `Closed`.
+    ///
+    /// # Errors
+    /// `Fenced` or `Closed` if the store was no longer open, `Unavailable` if what was committed could
+    /// not be made durable.
     pub async fn close(&self) -> Result<()> {
-        unimplemented!()
+        let core = self.core();
+        if let Some(wal) = &core.wal
+            && wal.stalled().borrow().is_some()
+        {
+            // A disk that takes nothing would be waited for.
+            wal.stop();
+        }
+        // Every set committed before this one is done when this one is.
+        let (done, settled) = tokio::sync::oneshot::channel();
+        self.commit(WriteSet::new(), move |result| {
+            let _ = done.send(result);
+        });
+        let closed = || Error::new(ErrorKind::Closed, "the store is closed");
+        let settled = settled.await.unwrap_or_else(|_| Err(closed())).map(|_| ());
+        let failed = |error| Error::engine("closing the store".into(), error);
+        let flushed = match settled {
+            Ok(()) => {
+                let options = FlushOptions {
+                    flush_type: FlushType::MemTable,
+                };
+                core.db.flush_with_options(options).await.map_err(failed)
+            }
+            Err(error) => Err(error),
+        };
+        let was_closed = flushed
+            .as_ref()
+            .is_err_and(|error| error.kind() == ErrorKind::Closed);
+        let closing = core.db.close().await.map_err(failed);
+        drop(core.directory.lock().take());
+        core.state.send_if_modified(|state| {
+            let open = !matches!(state, StoreState::Closed(_));
+            if open {
+                *state = StoreState::Closed(closed());
+            }
+            open
+        });
+        if was_closed {
+            flushed
+        } else {
+            flushed.and(closing)
+        }
+    }
+}
+
+/// Reports that the write-ahead log cannot write, and that it can again. Ends with the store.
+async fn tell_when_stalled(core: Weak<Core>, mut stalled: watch::Receiver<Option<String>>) {
+    while stalled.changed().await.is_ok() {
+        let Some(core) = core.upgrade() else { return };
+        let now = stalled.borrow_and_update().clone();
+        core.state.send_if_modified(|state| match (&*state, now) {
+            (StoreState::Open, Some(reason)) => {
+                *state = StoreState::Stalled(reason);
+                true
+            }
+            (StoreState::Stalled(_), None) => {
+                *state = StoreState::Open;
+                true
+            }
+            _ => false,
+        });
+    }
+}
+
+/// Asks for durability after writes, so that those of one linger share a flush. Ends with the store.
+async fn flush_when_written(core: Weak<Core>, written: Arc<Notify>) {
+    // A store that is dropped drops its end of `written` last: look now and then.
+    const LOOK: Duration = Duration::from_secs(3600);
+    loop {
+        let told = tokio::time::timeout(LOOK, written.notified()).await.is_ok();
+        let Some(core) = core.upgrade() else { return };
+        if !told {
+            continue;
+        }
+        core.clock.sleep(core.options.flush_linger).await;
+        if core.db.flush().await.is_err() {
+            return;
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::key::Directory;
 use crate::{EntryFormat, Log};
 
 /// An entry to append. The caller assigns offsets; the store assigns sequences.
@@ -19,13 +20,50 @@ pub struct NewEntry {
     pub payload: Bytes,
 }
 
+impl NewEntry {
+    /// One past its last offset.
+    pub(crate) fn end_offset(&self) -> u64 {
+        self.first_offset + u64::from(self.count)
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) enum Change {
-    Append { log: Log, entry: NewEntry },
-    Trim { log: Log, start_offset: u64 },
-    Remove { log: Log },
-    PutRow { key: Bytes, value: Bytes },
-    DeleteRow { key: Bytes },
+    Append {
+        log: Log,
+        entry: NewEntry,
+    },
+    Trim {
+        log: Log,
+        start_offset: u64,
+    },
+    Remove {
+        log: Log,
+    },
+    PutRow {
+        key: Bytes,
+        value: Bytes,
+    },
+    DeleteRow {
+        key: Bytes,
+    },
+    /// The store's own, after a trim or a removal: these segments hold nothing of the log any more.
+    Clear {
+        log: Log,
+        directories: Vec<Directory>,
+    },
+}
+
+impl Change {
+    /// Bytes that it holds on to.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Append { entry, .. } => entry.payload.len(),
+            Self::PutRow { key, value } => key.len() + value.len(),
+            Self::DeleteRow { key } => key.len(),
+            Self::Trim { .. } | Self::Remove { .. } | Self::Clear { .. } => 0,
+        }
+    }
 }
 
 /// Appends, trims and row changes that become durable and visible together or not at all.
@@ -49,6 +87,7 @@ impl WriteSet {
     }
 
     /// Moves the start of `log` up to `start_offset`; lower than the present start changes nothing.
+    /// Beyond the end of the log, the end moves too.
     pub fn trim(&mut self, log: &Log, start_offset: u64) {
         self.changes.push(Change::Trim {
             log: log.clone(),

@@ -1,0 +1,12 @@
+//! How rows lie in SlateDB: which segment a key belongs to, what a reader can skip, what is compacted,
+//! and the settings of the engine.
+
+mod extractor;
+mod filter;
+mod schedule;
+mod settings;
+
+pub(crate) use extractor::SegmentExtractor;
+pub(crate) use filter::PositionFilterPolicy;
+pub(crate) use schedule::{LiveSegments, Schedule};
+pub(crate) use settings::{block_cache, compactor_options, gc_options, settings};

@@ -1,0 +1,96 @@
+//! The settings of the engine.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use slatedb::Settings;
+use slatedb::config::{
+    CompactorOptions, GarbageCollectorDirectoryOptions, GarbageCollectorOptions,
+};
+use slatedb::db_cache::{DbCache, SplitCache, foyer::FoyerCache, foyer::FoyerCacheOptions};
+
+use crate::{DataUrl, Options};
+
+/// Files that a running scan may still need are kept this long after they were replaced.
+const CHECKPOINT_LIFETIME: Duration = Duration::from_secs(60);
+
+/// What applies to the database.
+pub(crate) fn settings(options: &Options) -> Settings {
+    Settings {
+        // Whoever needs durability asks for it: the write-ahead log itself, or the store's flusher.
+        flush_interval: None,
+        manifest_poll_interval: options.upkeep_interval,
+        min_filter_keys: 1,
+        l0_sst_size_bytes: options.memtable_bytes,
+        // One memtable that fills, one that is written out, and what the write-ahead log holds.
+        max_unflushed_bytes: 2 * options.memtable_bytes + options.in_flight_bytes,
+        // Segments are not compacted: what bounds their files is that they are rolled.
+        l0_max_ssts: 1_000_000,
+        l0_max_ssts_per_key: 100_000,
+        l0_flush_parallelism: 2,
+        compression_codec: None,
+        compactor_options: None,
+        garbage_collector_options: None,
+        ..Settings::default()
+    }
+}
+
+/// What applies to compaction.
+pub(crate) fn compactor_options(options: &Options) -> CompactorOptions {
+    let mut compactor = CompactorOptions {
+        poll_interval: options.upkeep_interval,
+        // Drains count, and cost nothing; rows are rewritten by one worker.
+        max_concurrent_compactions: 32,
+        checkpoint_lifetime: CHECKPOINT_LIFETIME.min(options.upkeep_interval * 12),
+        commit_compacted_interval: options.upkeep_interval,
+        ..CompactorOptions::default()
+    };
+    if let Some(worker) = &mut compactor.worker {
+        worker.max_concurrent_compactions = 1;
+        worker.compactions_poll_interval = options.upkeep_interval;
+        worker.max_subcompactions = 1;
+        worker.max_fetch_tasks = 1;
+        worker.bytes_to_fetch = 512 << 10;
+        worker.max_sst_size = 64 << 20;
+        worker.min_filter_keys = 1;
+    }
+    compactor
+}
+
+/// What applies to the removal of files that nothing refers to.
+pub(crate) fn gc_options(options: &Options) -> GarbageCollectorOptions {
+    let directory = Some(GarbageCollectorDirectoryOptions {
+        interval: Some(options.upkeep_interval * 6),
+        min_age: options.upkeep_interval * 12,
+        dry_run: false,
+    });
+    GarbageCollectorOptions {
+        manifest_options: directory,
+        wal_options: directory,
+        wal_fence_options: None,
+        compacted_options: directory,
+        compactions_options: directory,
+        detach_options: None,
+        metric_level: None,
+        // A file system cannot replace a file on a condition.
+        boundary_files_enabled: !matches!(options.data, DataUrl::File(_)),
+        object_store_max_retries: None,
+    }
+}
+
+/// Blocks read by lookups, and the indexes and filters of files.
+pub(crate) fn block_cache(options: &Options) -> Arc<dyn DbCache> {
+    let half = |shards| -> Arc<dyn DbCache> {
+        let max_capacity = options.cache_bytes as u64 / 2;
+        Arc::new(FoyerCache::new_with_opts(FoyerCacheOptions {
+            max_capacity,
+            shards,
+        }))
+    };
+    Arc::new(
+        SplitCache::new()
+            .with_block_cache(Some(half(4)))
+            .with_meta_cache(Some(half(4)))
+            .build(),
+    )
+}

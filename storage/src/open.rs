@@ -1,0 +1,222 @@
+//! Opening: from options to a running engine, and what the store had come to.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use slatedb::config::ScanOptions;
+use slatedb::db_cache::CacheTarget;
+use slatedb::{
+    BlockCachePolicy, CompactorBuilder, Db, FilterPolicy, GarbageCollectorBuilder, KeyValue,
+    SstBlockSize,
+};
+use slatedb_common::clock::SystemClock;
+
+use crate::batch::{Assigned, OpenSegment};
+use crate::key::{Format, Listing, Pending, SegmentMeta, SequenceBlock, segment_prefix};
+use crate::layout::{self, LiveSegments, PositionFilterPolicy, Schedule, SegmentExtractor};
+use crate::memory_wal::MemoryWal;
+use crate::object_store::{self, LocalDirectory, OpenedStore};
+use crate::segment::Segments;
+use crate::wal::{FileWal, FileWalOptions};
+use crate::{DataUrl, Error, ErrorKind, Options, Recovered, Result};
+
+/// An open engine and what was found in it.
+pub(crate) struct Opened {
+    pub(crate) engine: Engine,
+    pub(crate) segments: Segments,
+    pub(crate) assigned: Assigned,
+    pub(crate) recovered: Recovered,
+    /// Keys of logs to clear up after.
+    pub(crate) pending: Vec<Bytes>,
+}
+
+/// The running engine and what it stands on.
+pub(crate) struct Engine {
+    pub(crate) db: Db,
+    /// The directory, if the store lies in one; ours until this is dropped.
+    pub(crate) directory: Option<LocalDirectory>,
+    /// Its write-ahead log.
+    pub(crate) wal: Option<FileWal>,
+}
+
+/// Opens the engine, fencing any earlier writer, and reads the rows of the store.
+pub(crate) async fn open(options: &Options, clock: Arc<dyn SystemClock>) -> Result<Opened> {
+    check(options)?;
+    let live = LiveSegments::default();
+    let engine = build(options, clock, &live).await?;
+    read(engine, live).await
+}
+
+fn check(options: &Options) -> Result<()> {
+    let limits = [
+        ("segment_bytes", options.segment_bytes),
+        ("index_interval_bytes", options.index_interval_bytes),
+        ("memtable_bytes", options.memtable_bytes as u64),
+        ("in_flight_bytes", options.in_flight_bytes as u64),
+        ("wal_file_bytes", options.wal_file_bytes),
+    ];
+    match limits.iter().find(|(_, value)| *value == 0) {
+        Some((name, _)) => Err(Error::new(
+            ErrorKind::Invalid,
+            format!("{name} is 0; it must be at least 1"),
+        )),
+        None => Ok(()),
+    }
+}
+
+async fn build(
+    options: &Options,
+    clock: Arc<dyn SystemClock>,
+    live: &LiveSegments,
+) -> Result<Engine> {
+    let OpenedStore {
+        object_store,
+        db_path,
+        local: directory,
+    } = object_store::open(options).await?;
+    let wal_options = FileWalOptions {
+        fsync: options.fsync,
+        file_bytes: options.wal_file_bytes,
+        foreign_wal_dir: directory.as_ref().map(LocalDirectory::foreign_wal_dir),
+        clock: Arc::clone(&clock),
+    };
+    let wal = match &directory {
+        Some(directory) => Some(FileWal::open(&directory.wal_dir(), wal_options)?),
+        None => None,
+    };
+
+    let filters: Vec<Arc<dyn FilterPolicy>> = vec![Arc::new(PositionFilterPolicy)];
+    let block_size = SstBlockSize::Block64Kib;
+    let compactor = CompactorBuilder::new(db_path.clone(), Arc::clone(&object_store))
+        .with_options(layout::compactor_options(options))
+        .with_sst_block_size(block_size)
+        .with_filter_policies(filters.clone())
+        .with_scheduler_supplier(Arc::new(Schedule { live: live.clone() }));
+    let mut gc = GarbageCollectorBuilder::new(db_path.clone(), Arc::clone(&object_store))
+        .with_options(layout::gc_options(options));
+    let mut builder = Db::builder(db_path, object_store)
+        .with_settings(layout::settings(options))
+        .with_sst_block_size(block_size)
+        .with_segment_extractor(Arc::new(SegmentExtractor))
+        .with_filter_policies(filters)
+        .with_db_cache(layout::block_cache(options), 0)
+        .with_block_cache_policy(
+            BlockCachePolicy::default()
+                .with_flush_targets(&[CacheTarget::Index, CacheTarget::Filters]),
+        )
+        .with_system_clock(clock)
+        .with_compactor_builder(compactor);
+    if let Some(wal) = &wal {
+        builder = builder.with_wal_writer(wal.writer_init());
+        gc = gc.with_wal_gc(wal.gc());
+    } else if options.data == DataUrl::Memory {
+        builder = builder.with_wal_writer(Box::new(MemoryWal));
+        gc = gc.with_wal_gc(Arc::new(MemoryWal));
+    }
+    let db = builder.with_gc_builder(gc).build().await;
+    let db =
+        db.map_err(|error| Error::engine(format!("opening the store at {}", options.data), error))?;
+    Ok(Engine { db, directory, wal })
+}
+
+/// Reads what the store had come to.
+async fn read(engine: Engine, live: LiveSegments) -> Result<Opened> {
+    let db = &engine.db;
+    let format = get(db, Format::key())
+        .await?
+        .map(|value| Format::decode(&value))
+        .transpose()?;
+    if let Some(found) = format.filter(|found| *found > Format::CURRENT) {
+        let problem = format!(
+            "the store is of format {found}, this version reads up to format {}; open it with a \
+             newer version",
+            Format::CURRENT
+        );
+        return Err(Error::new(ErrorKind::Invalid, problem));
+    }
+    let block = get(db, SequenceBlock::key()).await?;
+    let block = block
+        .map(|value| SequenceBlock::decode(&value))
+        .transpose()?;
+    let block = block.unwrap_or(SequenceBlock { base: 0, size: 0 });
+
+    let mut found = Vec::new();
+    for row in scan(db, SegmentMeta::prefix()).await? {
+        found.push(SegmentMeta::decode(&row.key, &row.value)?);
+    }
+    let pending = scan(db, Pending::prefix()).await?;
+    let pending = pending
+        .iter()
+        .map(|row| Pending::decode(&row.key))
+        .collect::<Result<_>>()?;
+
+    let segments = Segments::new(found, live);
+    let open = match segments.last() {
+        Some(mut meta) => {
+            meta.live_logs = scan(db, Listing::prefix(meta.id)).await?.len() as u32;
+            Some(OpenSegment {
+                bytes: stored_bytes(db, meta.id),
+                meta,
+            })
+        }
+        None => None,
+    };
+    let assigned = Assigned {
+        next_sequence: block.end().max(1),
+        block,
+        next_segment: open.as_ref().map_or(1, |open| open.meta.id + 1),
+        open,
+        format_written: format.is_some(),
+    };
+    let replay = engine
+        .wal
+        .as_ref()
+        .map(FileWal::recovered)
+        .unwrap_or_default();
+    let recovered = Recovered {
+        created: format.is_none(),
+        replayed_rows: replay.replayed_rows,
+        torn_bytes: replay.torn_bytes,
+    };
+    Ok(Opened {
+        engine,
+        segments,
+        assigned,
+        recovered,
+        pending,
+    })
+}
+
+/// Bytes of the files of a segment: about what was appended to it.
+fn stored_bytes(db: &Db, segment: u32) -> u64 {
+    let manifest = db.manifest();
+    let Some(segment) = manifest.segment(&segment_prefix(segment)) else {
+        return 0;
+    };
+    let l0s = segment.l0().iter().map(|view| view.estimate_size());
+    l0s.chain(segment.compacted().iter().map(|run| run.estimate_size()))
+        .sum()
+}
+
+async fn get(db: &Db, key: Bytes) -> Result<Option<Bytes>> {
+    db.get(key)
+        .await
+        .map_err(|error| Error::engine("reading the store's rows".into(), error))
+}
+
+async fn scan(db: &Db, prefix: Bytes) -> Result<Vec<KeyValue>> {
+    let failed = |error| Error::engine("reading the store's rows".into(), error);
+    let options = ScanOptions {
+        read_ahead_bytes: 256 << 10,
+        ..ScanOptions::default()
+    };
+    let mut rows = db
+        .scan_prefix_with_options(prefix, .., &options)
+        .await
+        .map_err(failed)?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next().await.map_err(failed)? {
+        found.push(row);
+    }
+    Ok(found)
+}

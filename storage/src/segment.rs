@@ -1,0 +1,51 @@
+//! The segments of a store: contiguous windows of the global sequence.
+//!
+//! The commit task opens, seals and empties them; readers look up where one starts. A segment is live
+//! while a directory row names it, and dropped as a whole after that.
+
+use std::collections::BTreeMap;
+
+use parking_lot::RwLock;
+
+use crate::key::{SYSTEM_SEGMENT, SegmentMeta};
+use crate::layout::LiveSegments;
+
+/// The live segments, by id.
+#[derive(Debug)]
+pub(crate) struct Segments {
+    by_id: RwLock<BTreeMap<u32, SegmentMeta>>,
+    live: LiveSegments,
+}
+
+impl Segments {
+    /// The segments found in a store; from now on all others may be dropped.
+    pub(crate) fn new(found: Vec<SegmentMeta>, live: LiveSegments) -> Self {
+        live.set(found.iter().map(|s| s.id).chain([SYSTEM_SEGMENT]).collect());
+        Self {
+            by_id: RwLock::new(found.into_iter().map(|s| (s.id, s)).collect()),
+            live,
+        }
+    }
+
+    pub(crate) fn get(&self, id: u32) -> Option<SegmentMeta> {
+        self.by_id.read().get(&id).copied()
+    }
+
+    pub(crate) fn last(&self) -> Option<SegmentMeta> {
+        self.by_id
+            .read()
+            .last_key_value()
+            .map(|(_, segment)| *segment)
+    }
+
+    pub(crate) fn put(&self, segment: SegmentMeta) {
+        self.live.insert(segment.id);
+        self.by_id.write().insert(segment.id, segment);
+    }
+
+    /// Forgets a segment whose removal is durable: its files may go.
+    pub(crate) fn remove(&self, id: u32) {
+        self.by_id.write().remove(&id);
+        self.live.remove(id);
+    }
+}

@@ -1,0 +1,6 @@
+//! Integration tests of the storage crate: one binary, one module per concern.
+
+mod basics;
+mod crash;
+mod model;
+mod support;
