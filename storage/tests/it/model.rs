@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use trestle_storage::{Entry, EntryFormat, Log, NewEntry, Options, ReadLimit, Store, WriteSet};
