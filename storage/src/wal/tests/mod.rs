@@ -14,6 +14,10 @@ use super::disk::{Disk, RealDisk};
 use super::{FileWal, FileWalOptions};
 use crate::Result;
 
+mod damage;
+mod faults;
+mod faulty_disk;
+mod readers;
 mod replay;
 
 /// A data directory and what is needed to open a database in it.
@@ -73,6 +77,8 @@ impl Bench {
         let wal = self.wal().map_err(|error| error.to_string())?;
         let settings = Settings {
             l0_sst_size_bytes: self.memtable_bytes,
+            l0_max_ssts: 10_000,
+            l0_max_ssts_per_key: 10_000,
             compactor_options: None,
             garbage_collector_options: None,
             ..Settings::default()
