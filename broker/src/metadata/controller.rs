@@ -523,3 +523,6 @@ fn later_log_key(topic: &str, index: usize, id: &TopicId) -> Bytes {
         .concat()
         .into()
 }
+
+#[cfg(test)]
+mod tests;

@@ -229,3 +229,218 @@ fn check_replicas<'a>(
         .and_then(|length| length.try_into().ok())
         .unwrap_or(1))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::TopicConfig;
+    use crate::metadata::{PartitionMeta, Topic};
+    use crate::types::TopicId;
+
+    fn image(names: &[&str]) -> Image {
+        let mut image = Image::default();
+        for (number, name) in names.iter().enumerate() {
+            image.insert(Arc::new(Topic {
+                id: TopicId::from_u128(number as u128 + 1),
+                name: (*name).into(),
+                partitions: vec![PartitionMeta {
+                    log_key: format!("{name}/0").into(),
+                    shard: 0,
+                    epoch_base: 0,
+                }],
+                replication_factor: 1,
+                overrides: Default::default(),
+                config: Arc::new(TopicConfig::default()),
+            }));
+        }
+        image
+    }
+
+    fn named(name: &str) -> NewTopic {
+        NewTopic {
+            name: name.into(),
+            ..NewTopic::default()
+        }
+    }
+
+    fn judge(new: NewTopic) -> Result<Shape, MetadataError> {
+        check_new_topic(&Image::default(), &Config::default(), &new)
+    }
+
+    #[test]
+    fn names_are_kafka_s() {
+        let longest = "a".repeat(249);
+        for name in ["a", "A-1_b.c", "...", "__x", &longest] {
+            assert!(check_name(name).is_ok(), "{name}");
+        }
+        let too_long = "a".repeat(250);
+        for name in ["", ".", "..", "a b", "a/b", "ä", "a\0", &too_long] {
+            assert!(
+                matches!(check_name(name), Err(MetadataError::InvalidName { .. })),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn names_that_metrics_cannot_tell_apart_collide() {
+        let image = image(&["a.b_c", "plain", "a"]);
+        for (name, existing) in [
+            ("a_b.c", Some("a.b_c")),
+            ("a_b_c", Some("a.b_c")),
+            ("a.b.d", None),
+            ("a-b_c", None),
+            ("plain.", None),
+            ("_a.b_c", None),
+        ] {
+            assert_eq!(colliding(&image, name), existing, "{name}");
+        }
+        let error = check_new_topic(&image, &Config::default(), &named("a.b.c")).unwrap_err();
+        assert!(matches!(error, MetadataError::NameCollides { .. }));
+        assert!(error.to_string().contains("a.b_c"));
+    }
+
+    #[test]
+    fn a_name_is_given_once() {
+        let error = check_new_topic(&image(&["t"]), &Config::default(), &named("t")).unwrap_err();
+        assert!(matches!(error, MetadataError::TopicExists(_)));
+    }
+
+    #[test]
+    fn internal_names_are_refused() {
+        assert!(matches!(
+            judge(named("__consumer_offsets")),
+            Err(MetadataError::InvalidName { .. })
+        ));
+    }
+
+    #[test]
+    fn counts_default_to_the_broker_s() {
+        let config = Config {
+            num_partitions: 7,
+            default_replication_factor: 3,
+            ..Config::default()
+        };
+        assert_eq!(
+            check_new_topic(&Image::default(), &config, &named("t")).unwrap(),
+            Shape {
+                partitions: 7,
+                replication_factor: 3
+            }
+        );
+    }
+
+    #[test]
+    fn impossible_counts_are_refused() {
+        for partitions in [0, -2, i32::MIN] {
+            let new = NewTopic {
+                partitions: Some(partitions),
+                ..named("t")
+            };
+            assert!(matches!(
+                judge(new),
+                Err(MetadataError::InvalidPartitions { .. })
+            ));
+        }
+        for factor in [0, -2, i16::MIN] {
+            let new = NewTopic {
+                replication_factor: Some(factor),
+                ..named("t")
+            };
+            assert!(matches!(
+                judge(new),
+                Err(MetadataError::InvalidReplicationFactor { .. })
+            ));
+        }
+    }
+
+    #[test]
+    fn more_replicas_than_brokers_are_refused_only_where_that_is_wanted() {
+        let new = NewTopic {
+            replication_factor: Some(3),
+            ..named("t")
+        };
+        assert_eq!(judge(new.clone()).unwrap().replication_factor, 3);
+        let strict = Config {
+            strict_replication: true,
+            ..Config::default()
+        };
+        assert!(matches!(
+            check_new_topic(&Image::default(), &strict, &new),
+            Err(MetadataError::InvalidReplicationFactor { .. })
+        ));
+    }
+
+    #[test]
+    fn replicas_assigned_by_hand() {
+        let me = Config::default().node_id;
+        let assigned = |assignments: &[(i32, &[i32])]| {
+            judge(NewTopic {
+                assignments: assignments
+                    .iter()
+                    .map(|(index, brokers)| (*index, brokers.to_vec()))
+                    .collect(),
+                ..named("t")
+            })
+        };
+        let shape = assigned(&[(1, &[me]), (0, &[me])]).unwrap();
+        assert_eq!((shape.partitions, shape.replication_factor), (2, 1));
+        for wrong in [
+            &[(1, &[me][..])][..],      // does not start at 0
+            &[(0, &[me]), (2, &[me])],  // gap
+            &[(0, &[me]), (0, &[me])],  // twice
+            &[(0, &[])],                // nobody
+            &[(0, &[me, me])],          // one broker twice
+            &[(0, &[me + 1])],          // not a broker
+            &[(0, &[me]), (1, &[])],    // not equally many
+            &[(-1, &[me]), (0, &[me])], // not an index
+        ] {
+            assert!(
+                matches!(
+                    assigned(wrong),
+                    Err(MetadataError::InvalidAssignment { .. })
+                ),
+                "{wrong:?}"
+            );
+        }
+        let beside = NewTopic {
+            assignments: vec![(0, vec![me])],
+            partitions: Some(1),
+            ..named("t")
+        };
+        assert!(matches!(
+            judge(beside),
+            Err(MetadataError::AssignmentBesideCounts(_))
+        ));
+    }
+
+    #[test]
+    fn partitions_are_only_added() {
+        let config = Config::default();
+        let check = |count, assignments| {
+            let new = NewPartitions {
+                topic: "t".into(),
+                count,
+                assignments,
+            };
+            check_new_partitions(&config, 3, &new)
+        };
+        assert_eq!(check(5, None).unwrap(), 5);
+        for count in [3, 2, 0, -1] {
+            assert!(matches!(
+                check(count, None),
+                Err(MetadataError::InvalidPartitions { .. })
+            ));
+        }
+        let me = config.node_id;
+        assert_eq!(check(5, Some(vec![vec![me], vec![me]])).unwrap(), 5);
+        for wrong in [vec![], vec![vec![me]], vec![vec![me], vec![me + 1]]] {
+            assert!(matches!(
+                check(5, Some(wrong)),
+                Err(MetadataError::InvalidAssignment { .. })
+            ));
+        }
+    }
+}
