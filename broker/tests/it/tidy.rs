@@ -273,7 +273,7 @@ fn storage_has_never_heard_of_kafka() {
         for (number, line) in file.code() {
             let mut words = line.split(|c: char| !c.is_alphanumeric() && c != '_');
             let declares = words.any(|word| matches!(word, "struct" | "enum" | "trait"));
-            let foreign = ["Topic", "Group", "Partition", "Consumer", "Producer"];
+            let foreign = ["Topic", "Partition", "Consumer", "Producer"];
             if declares && foreign.iter().any(|name| line.contains(name)) {
                 found.push(format!("{}:{number}: {}", file.path, line.trim()));
             }
@@ -421,37 +421,35 @@ fn tests_do_not_sleep() {
 #[test]
 fn every_api_has_its_line_and_its_file() {
     let handlers = files("broker/src/api", ".rs");
-    let mut headers = BTreeSet::new();
+    let mut found = Vec::new();
+    let mut lines = BTreeSet::new();
+    for api in TABLE {
+        let name = format!("{:?}", api.key);
+        let (low, high) = (api.served_from, *api.versions.end());
+        let versions = match low == high {
+            true => format!("version {low}"),
+            false => format!("versions {low}-{high}"),
+        };
+        let path = format!("broker/src/api/{}.rs", snake(&name));
+        let header = format!("//! {name} ({}), {versions}", api.key as i16);
+        let file = handlers.iter().find(|file| file.path == path);
+        let rest = file.and_then(|file| file.text.strip_prefix(&header));
+        if !rest.is_some_and(|rest| rest.starts_with(['.', ';', ' '])) {
+            found.push(format!("{path} should start: {header}"));
+        }
+        lines.insert(path);
+    }
     for file in &handlers {
+        // An API's header starts with its name and its number.
         let first = file.text.lines().next().unwrap_or_default();
-        if first.contains("), version") {
-            headers.insert((first.to_owned(), file.stem().to_owned()));
+        let words: Vec<&str> = first.split_whitespace().take(3).collect();
+        let is_api = words.len() == 3 && words[2].starts_with('(') && words[2].ends_with("),");
+        if is_api && !lines.contains(&file.path) {
+            found.push(format!("{} has no line", file.path));
         }
     }
-    let lines: BTreeSet<_> = TABLE
-        .iter()
-        .map(|api| {
-            let name = format!("{:?}", api.key);
-            let (low, high) = api.versions.clone().into_inner();
-            let versions = match low == high {
-                true => format!("version {low}"),
-                false => format!("versions {low}-{high}"),
-            };
-            (
-                format!("//! {name} ({}), {versions}.", api.key as i16),
-                snake(&name),
-            )
-        })
-        .collect();
-    let without_file = lines.difference(&headers);
-    let without_line = headers.difference(&lines);
-    let found = without_file.map(|(header, stem)| format!("api/{stem}.rs should start: {header}"));
-    let found = found.chain(
-        without_line
-            .map(|(header, stem)| format!("api/{stem}.rs starts: {header} and no line says so")),
-    );
     assert_none(
-        found.collect(),
+        found,
         "the table of APIs and the headers of their files differ:",
     );
     assert!(
