@@ -1,0 +1,41 @@
+//! Kafka's error codes under Kafka's names, for assertions that read like the protocol guide.
+
+macro_rules! codes {
+    ($($name:ident = $code:literal,)*) => {
+        $(#[doc = concat!("Error ", stringify!($code), ".")] pub const $name: i16 = $code;)*
+    };
+}
+
+codes! {
+    NONE = 0,
+    OFFSET_OUT_OF_RANGE = 1,
+    CORRUPT_MESSAGE = 2,
+    UNKNOWN_TOPIC_OR_PARTITION = 3,
+    LEADER_NOT_AVAILABLE = 5,
+    NOT_LEADER_OR_FOLLOWER = 6,
+    MESSAGE_TOO_LARGE = 10,
+    COORDINATOR_NOT_AVAILABLE = 15,
+    INVALID_TOPIC_EXCEPTION = 17,
+    INVALID_REQUIRED_ACKS = 21,
+    INVALID_TIMESTAMP = 32,
+    UNSUPPORTED_VERSION = 35,
+    TOPIC_ALREADY_EXISTS = 36,
+    INVALID_PARTITIONS = 37,
+    INVALID_REPLICATION_FACTOR = 38,
+    INVALID_REPLICA_ASSIGNMENT = 39,
+    INVALID_CONFIG = 40,
+    INVALID_REQUEST = 42,
+    POLICY_VIOLATION = 44,
+    OUT_OF_ORDER_SEQUENCE_NUMBER = 45,
+    INVALID_PRODUCER_EPOCH = 47,
+    TRANSACTIONAL_ID_AUTHORIZATION_FAILED = 53,
+    FETCH_SESSION_ID_NOT_FOUND = 70,
+    INVALID_FETCH_SESSION_EPOCH = 71,
+    FENCED_LEADER_EPOCH = 74,
+    UNKNOWN_LEADER_EPOCH = 75,
+    UNSUPPORTED_COMPRESSION_TYPE = 76,
+    INVALID_RECORD = 87,
+    UNKNOWN_TOPIC_ID = 100,
+    MISMATCHED_ENDPOINT_TYPE = 114,
+    UNSUPPORTED_ENDPOINT_TYPE = 115,
+}
