@@ -1,0 +1,5 @@
+//! Stories over several APIs: restarts, crashes, many clients at once.
+
+mod crash;
+mod crowd;
+mod restart;
