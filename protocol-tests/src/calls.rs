@@ -29,7 +29,7 @@ use crate::batch::Record;
 use crate::client::{Client, Pending};
 use crate::codes;
 use crate::records;
-use crate::wait::wait_for;
+use crate::wait::{wait_for, wait_until};
 
 /// Version of Produce that helpers use.
 pub const PRODUCE: i16 = 11;
@@ -162,16 +162,18 @@ impl Client {
         response.topics.remove(0)
     }
 
-    /// Waits until Metadata shows a leader for each of the topic's partitions.
+    /// Waits until each of the topic's partitions is led: Metadata says so, and the leader serves.
+    /// (Kafka's metadata knows a leader a moment before that leader does.)
     pub fn wait_for_leaders(&mut self, name: &str, partitions: i32) {
-        wait_for(&format!("leaders of {name}"), || {
+        wait_until(&format!("leaders of {name}"), || {
             let topic = self.describe_topic(name);
-            let led = topic
-                .partitions
-                .iter()
-                .filter(|partition| partition.error_code == codes::NONE);
-            (topic.error_code == codes::NONE && led.count() == partitions as usize).then_some(())
+            topic.error_code == codes::NONE && topic.partitions.len() == partitions as usize
         });
+        for partition in 0..partitions {
+            wait_until(&format!("the leader of {name}/{partition}"), || {
+                self.list_offset(name, partition, LATEST).error_code == codes::NONE
+            });
+        }
     }
 
     /// Deletes a topic and waits until Metadata no longer has it.
@@ -186,9 +188,8 @@ impl Client {
             codes::NONE,
             "deleting {name}"
         );
-        wait_for(&format!("{name} to be gone"), || {
-            (self.describe_topic(name).error_code == codes::UNKNOWN_TOPIC_OR_PARTITION)
-                .then_some(())
+        wait_until(&format!("{name} to be gone"), || {
+            self.describe_topic(name).error_code == codes::UNKNOWN_TOPIC_OR_PARTITION
         });
     }
 
@@ -365,8 +366,12 @@ impl Client {
                 .with_producer_id((-1).into())
                 .with_producer_epoch(-1);
             let response = self.call(INIT_PRODUCER_ID, &request);
-            (response.error_code == codes::NONE)
-                .then_some((response.producer_id.0, response.producer_epoch))
+            // A Kafka that has just started fetches its first block of ids.
+            if response.error_code == codes::COORDINATOR_LOAD_IN_PROGRESS {
+                return None;
+            }
+            assert_eq!(response.error_code, codes::NONE, "asking for a producer id");
+            Some((response.producer_id.0, response.producer_epoch))
         })
     }
 }

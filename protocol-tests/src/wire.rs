@@ -89,19 +89,6 @@ impl Wire {
     }
 }
 
-/// Reads an UNSIGNED_VARINT off the front.
-pub(crate) fn get_uvarint(bytes: &mut Bytes) -> u32 {
-    let mut value = 0;
-    for shift in (0..).step_by(7) {
-        let byte = bytes.get_u8();
-        value |= u32::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            break;
-        }
-    }
-    value
-}
-
 /// Reads a zigzag VARINT or VARLONG off the front.
 pub(crate) fn get_varint(bytes: &mut Bytes) -> i64 {
     let mut zigzag = 0u64;
