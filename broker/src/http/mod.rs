@@ -1,1 +1,118 @@
-//! The HTTP door: health and metrics.
+//! The HTTP door: health, readiness and metrics.
+//!
+//! It binds to loopback unless told otherwise, for it asks nobody who they are. It knows nothing of
+//! Kafka and shares with the TCP door only what lies below both.
+
+mod bounded;
+mod health;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::broker::Rooms;
+use crate::config::Config;
+use crate::env::Env;
+use crate::metrics::{self, Metrics};
+
+use bounded::Bounded;
+
+/// At shutdown, how long a response may still take.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// Why the door could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot serve HTTP on {address}: {source}; free it, give --http HOST:PORT, or --no-http")]
+pub struct HttpError {
+    address: String,
+    source: std::io::Error,
+}
+
+/// What a handler of the door can reach.
+#[derive(Clone, Debug)]
+struct Door {
+    env: Env,
+    metrics: Arc<Metrics>,
+    rooms: watch::Receiver<Option<Arc<Rooms>>>,
+}
+
+/// Opens the door where `config` says, and serves until `env` is stopping. `rooms` holds nothing
+/// while the store is being opened. Returns the address, or `None` when no door is wanted or its
+/// default address is taken.
+///
+/// # Errors
+/// An address that was asked for and cannot be had.
+pub async fn open(
+    env: &Env,
+    config: &Config,
+    metrics: Arc<Metrics>,
+    rooms: watch::Receiver<Option<Arc<Rooms>>>,
+) -> Result<Option<SocketAddr>, HttpError> {
+    let Some(address) = config.http.clone() else {
+        return Ok(None);
+    };
+    let bound = match TcpListener::bind(&address).await {
+        Ok(listener) => listener.local_addr().map(|bound| (listener, bound)),
+        Err(error) => Err(error),
+    };
+    let (listener, bound) = match bound {
+        Ok(bound) => bound,
+        Err(error) if config.settings.get("trestle.http").is_none() => {
+            tracing::warn!(
+                %address,
+                %error,
+                "the default HTTP address cannot be had; going on without health and metrics over HTTP (--http HOST:PORT chooses another)"
+            );
+            return Ok(None);
+        }
+        Err(source) => return Err(HttpError { address, source }),
+    };
+    let router = router(Door {
+        env: env.clone(),
+        metrics,
+        rooms,
+    });
+    env.spawn("http", serve(env.clone(), listener, router));
+    Ok(Some(bound))
+}
+
+fn router(door: Door) -> Router {
+    Router::new()
+        .route("/-/healthy", get(health::healthy))
+        .route("/-/ready", get(health::ready))
+        .route("/metrics", get(metrics_text))
+        .with_state(door)
+}
+
+async fn serve(env: Env, listener: TcpListener, router: Router) {
+    let stopping = env.stopping().clone();
+    let serving = axum::serve(Bounded::new(listener, env.clone()), router)
+        .with_graceful_shutdown(stopping.clone().cancelled_owned());
+    let deadline = async {
+        stopping.cancelled().await;
+        env.sleep(DRAIN).await;
+    };
+    tokio::select! {
+        served = serving => {
+            if let Err(error) = served {
+                tracing::error!(%error, "the HTTP door failed");
+            }
+        }
+        () = deadline => {}
+    }
+}
+
+async fn metrics_text(State(door): State<Door>) -> impl IntoResponse {
+    (
+        [(header::CONTENT_TYPE, metrics::CONTENT_TYPE)],
+        door.metrics.text(),
+    )
+}
