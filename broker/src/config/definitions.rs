@@ -145,13 +145,13 @@ pub const BROKER: &[Definition] = &[
     row("delete.topic.enable", Boolean, "true", Honoured, "Whether topics may be deleted."),
     row("fetch.max.bytes", Int, "57671680", Honoured, "Most bytes of records in one fetch response; the first batch is sent whatever its size.")
         .valid(AtLeast(1024)),
+    row("group.consumer.heartbeat.interval.ms", Int, "5000", Stored, "Pause between heartbeats under the consumer protocol.")
+        .valid(AtLeast(1)),
     row("group.consumer.max.session.timeout.ms", Int, "60000", Stored, "Longest session of a member under the consumer protocol.")
         .valid(AtLeast(1)),
     row("group.consumer.min.session.timeout.ms", Int, "45000", Stored, "Shortest session of a member under the consumer protocol.")
         .valid(AtLeast(1)),
     row("group.consumer.session.timeout.ms", Int, "45000", Stored, "Session of a member under the consumer protocol.")
-        .valid(AtLeast(1)),
-    row("group.consumer.heartbeat.interval.ms", Int, "5000", Stored, "Pause between heartbeats under the consumer protocol.")
         .valid(AtLeast(1)),
     row("group.initial.rebalance.delay.ms", Int, "3000", Stored, "How long an empty group waits for more members before its first rebalance.")
         .valid(AtLeast(0)),
@@ -162,9 +162,9 @@ pub const BROKER: &[Definition] = &[
     row("group.min.session.timeout.ms", Int, "6000", Stored, "Shortest session that a member may ask for.")
         .valid(AtLeast(1)),
     row("inter.broker.protocol.version", String, "4.1-IV1", Stored, "Protocol among brokers; some tools read Kafka's version from it."),
-    row("listeners", String, "PLAINTEXT://127.0.0.1:9092", Honoured, "Where clients are served, as `NAME://HOST:PORT` with commas; port 0 takes a free one, an empty host all addresses.")
-        .dynamic(),
     row("listener.security.protocol.map", String, "PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL", Honoured, "Security protocol of each listener name; so far PLAINTEXT alone is served.")
+        .dynamic(),
+    row("listeners", String, "PLAINTEXT://127.0.0.1:9092", Honoured, "Where clients are served, as `NAME://HOST:PORT` with commas; port 0 takes a free one, an empty host all addresses.")
         .dynamic(),
     row("log.cleaner.delete.retention.ms", Long, "86400000", Stored, "Default of the topic setting `delete.retention.ms`.")
         .valid(AtLeast(0)).dynamic(),
@@ -294,3 +294,11 @@ pub const BROKER: &[Definition] = &[
         .valid(AtLeast(65_536)),
     row("unclean.leader.election.enable", Boolean, "false", Stored, "Default of the topic setting.").dynamic(),
 ];
+
+/// The names that a Kafka broker knows and that are not in [`BROKER`].
+pub fn unused_kafka_names() -> impl Iterator<Item = &'static str> {
+    super::kafka_names::all()
+        .iter()
+        .copied()
+        .filter(|name| broker(name).is_none())
+}

@@ -11,7 +11,8 @@ pub struct ListenerConfig {
     pub host: String,
     /// Port to bind.
     pub port: u16,
-    /// Host and port told to clients; `None` for the address that the client dialled.
+    /// Host and port told to clients, port 0 standing for the port bound; `None` for the address that
+    /// the client dialled.
     pub advertised: Option<(String, u16)>,
 }
 
@@ -87,9 +88,6 @@ pub(super) fn parse(
             return wrong(
                 "clients cannot connect to all addresses; give the host that they can reach",
             );
-        }
-        if endpoint.port == 0 {
-            return wrong("clients cannot connect to port 0; give the port that they can reach");
         }
         let names: Vec<&str> = configured.iter().map(|own| own.name.as_str()).collect();
         let names = names.join(", ");
@@ -167,8 +165,10 @@ fn check_protocol(name: &str, protocols: &str) -> Result<(), ConfigError> {
         return Ok(());
     }
     Err(bad(
-        "listener.security.protocol.map",
-        &format!("{name}:{protocol}"),
-        &format!("listener {name} can only be PLAINTEXT so far; map it to that, or leave it out"),
+        "listeners",
+        name,
+        &format!(
+            "its protocol is {protocol}, and only PLAINTEXT is served so far; map it to that in listener.security.protocol.map, or leave it out"
+        ),
     ))
 }

@@ -24,3 +24,6 @@ pub use listeners::ListenerConfig;
 pub use reference::reference;
 pub use settings::{Origin, Settings};
 pub use topic::{TimestampType, TopicConfig, check_topic_overrides};
+
+#[cfg(test)]
+mod tests;

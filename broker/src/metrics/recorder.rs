@@ -185,8 +185,8 @@ mod tests {
         for line in [
             "# HELP slatedb_db_request_count Requests.\n",
             "slatedb_db_request_count_total{op=\"get\"} 5\n",
-            "slatedb_db_l0_sst_count 7\n",
-            "slatedb_cache_bytes -4\n",
+            "slatedb_db_l0_sst_count{} 7\n",
+            "slatedb_cache_bytes{} -4\n",
             "slatedb_db_flush_seconds_bucket{le=\"0.1\"} 0\n",
             "slatedb_db_flush_seconds_bucket{le=\"1.0\"} 1\n",
         ] {
