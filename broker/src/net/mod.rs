@@ -11,6 +11,8 @@ mod frame;
 mod input;
 mod listener;
 mod output;
+#[cfg(test)]
+mod tests;
 
 pub use listener::{Bound, open};
 
