@@ -247,3 +247,18 @@ pub(crate) fn reply<R: Encodable>(ctx: &Context, response: &R) -> Outcome {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_sorted_and_within_what_the_codec_knows() {
+        assert!(TABLE.is_sorted_by(|one, other| (one.key as i16) < other.key as i16));
+        for api in TABLE {
+            let codec = api.key.valid_versions();
+            assert!(*api.versions.end() <= codec.max, "{api:?}");
+            assert!(api.served_from >= *api.versions.start(), "{api:?}");
+        }
+    }
+}
