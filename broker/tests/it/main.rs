@@ -1,6 +1,11 @@
 //! The tests of the `trestle` crate from outside: the rules of the house, and the documents that are
 //! generated from the code.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "these tests read the workspace's own files"
+)]
+
 mod docs;
 mod source;
 mod tidy;
