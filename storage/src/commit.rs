@@ -71,6 +71,7 @@ impl Committer {
         }
         match self.core.db.write(built.batch).await {
             Ok(handle) => {
+                self.core.pace.wrote(now_ms);
                 self.last_seqnum = handle.seqnum();
                 flight.seqnum = handle.seqnum();
                 if let Some(written) = &self.written {

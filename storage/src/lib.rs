@@ -20,6 +20,7 @@ mod memory_wal;
 mod object_store;
 mod open;
 mod options;
+mod pace;
 mod publish;
 mod queue;
 mod segment;

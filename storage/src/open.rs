@@ -16,6 +16,7 @@ use crate::key::{Format, Listing, Pending, SegmentMeta, SequenceBlock, segment_p
 use crate::layout::{self, LiveSegments, PositionFilterPolicy, Schedule, SegmentExtractor};
 use crate::memory_wal::MemoryWal;
 use crate::object_store::{self, LocalDirectory, OpenedStore};
+use crate::pace::PacedClock;
 use crate::segment::Segments;
 use crate::wal::{FileWal, FileWalOptions};
 use crate::{DataUrl, Error, ErrorKind, Options, Recovered, Result};
@@ -37,6 +38,8 @@ pub(crate) struct Engine {
     pub(crate) directory: Option<LocalDirectory>,
     /// Its write-ahead log.
     pub(crate) wal: Option<FileWal>,
+    /// What paces its upkeep.
+    pub(crate) pace: Arc<PacedClock>,
 }
 
 /// Opens the engine, fencing any earlier writer, and reads the rows of the store.
@@ -85,6 +88,11 @@ async fn build(
         None => None,
     };
 
+    let pace = Arc::new(PacedClock::new(
+        clock,
+        layout::upkeep_interval(options),
+        layout::manifest_interval(options),
+    ));
     let filters: Vec<Arc<dyn FilterPolicy>> = vec![Arc::new(PositionFilterPolicy)];
     let block_size = SstBlockSize::Block64Kib;
     let compactor = CompactorBuilder::new(db_path.clone(), Arc::clone(&object_store))
@@ -104,7 +112,7 @@ async fn build(
             BlockCachePolicy::default()
                 .with_flush_targets(&[CacheTarget::Index, CacheTarget::Filters]),
         )
-        .with_system_clock(clock)
+        .with_system_clock(Arc::clone(&pace) as Arc<dyn SystemClock>)
         .with_compactor_builder(compactor);
     if let Some(wal) = &wal {
         builder = builder.with_wal_writer(wal.writer_init());
@@ -116,7 +124,12 @@ async fn build(
     let db = builder.with_gc_builder(gc).build().await;
     let db =
         db.map_err(|error| Error::engine(format!("opening the store at {}", options.data), error))?;
-    Ok(Engine { db, directory, wal })
+    Ok(Engine {
+        db,
+        directory,
+        wal,
+        pace,
+    })
 }
 
 /// Reads what the store had come to.

@@ -15,6 +15,7 @@ use crate::key::{Directory, LogKey, Row};
 use crate::log::Inner as LogInner;
 use crate::object_store::LocalDirectory;
 use crate::open::{self, Opened};
+use crate::pace::PacedClock;
 use crate::publish::Publisher;
 use crate::queue::{CommitQueue, Queued};
 use crate::segment::Segments;
@@ -68,6 +69,7 @@ pub(crate) struct Core {
     /// Ours until the store is closed.
     directory: parking_lot::Mutex<Option<LocalDirectory>>,
     wal: Option<FileWal>,
+    pub(crate) pace: Arc<PacedClock>,
     recovered: Recovered,
 }
 
@@ -130,6 +132,7 @@ impl Store {
             db: engine.db,
             directory: parking_lot::Mutex::new(engine.directory),
             wal: engine.wal,
+            pace: engine.pace,
             options,
             clock,
             segments,

@@ -9,4 +9,6 @@ mod settings;
 pub(crate) use extractor::SegmentExtractor;
 pub(crate) use filter::PositionFilterPolicy;
 pub(crate) use schedule::{LiveSegments, Schedule};
-pub(crate) use settings::{block_cache, compactor_options, gc_options, settings};
+pub(crate) use settings::{
+    block_cache, compactor_options, gc_options, manifest_interval, settings, upkeep_interval,
+};

@@ -14,12 +14,29 @@ use crate::{DataUrl, Options};
 /// Files that a running scan may still need are kept this long after they were replaced.
 const CHECKPOINT_LIFETIME: Duration = Duration::from_secs(60);
 
+/// On S3, requests cost: nothing is looked for more often than this.
+const S3_UPKEEP: Duration = Duration::from_secs(15);
+
+/// How often upkeep is due while the store is written to.
+pub(crate) fn upkeep_interval(options: &Options) -> Duration {
+    match options.data {
+        DataUrl::S3 { .. } => options.upkeep_interval.max(S3_UPKEEP),
+        DataUrl::Memory | DataUrl::File(_) => options.upkeep_interval,
+    }
+}
+
+/// How often the manifest is polled for changes by others; no other interval is as short, by which
+/// the paced clock knows it.
+pub(crate) fn manifest_interval(options: &Options) -> Duration {
+    upkeep_interval(options) * 4 / 5
+}
+
 /// What applies to the database.
 pub(crate) fn settings(options: &Options) -> Settings {
     Settings {
         // Whoever needs durability asks for it: the write-ahead log itself, or the store's flusher.
         flush_interval: None,
-        manifest_poll_interval: options.upkeep_interval,
+        manifest_poll_interval: manifest_interval(options),
         min_filter_keys: 1,
         l0_sst_size_bytes: options.memtable_bytes,
         // One memtable that fills, one that is written out, and what the write-ahead log holds.
@@ -37,17 +54,18 @@ pub(crate) fn settings(options: &Options) -> Settings {
 
 /// What applies to compaction.
 pub(crate) fn compactor_options(options: &Options) -> CompactorOptions {
+    let interval = upkeep_interval(options);
     let mut compactor = CompactorOptions {
-        poll_interval: options.upkeep_interval,
+        poll_interval: interval,
         // Drains count, and cost nothing; rows are rewritten by one worker.
         max_concurrent_compactions: 32,
-        checkpoint_lifetime: CHECKPOINT_LIFETIME.min(options.upkeep_interval * 12),
-        commit_compacted_interval: options.upkeep_interval,
+        checkpoint_lifetime: CHECKPOINT_LIFETIME.min(interval * 12),
+        commit_compacted_interval: interval,
         ..CompactorOptions::default()
     };
     if let Some(worker) = &mut compactor.worker {
         worker.max_concurrent_compactions = 1;
-        worker.compactions_poll_interval = options.upkeep_interval;
+        worker.compactions_poll_interval = interval;
         worker.max_subcompactions = 1;
         worker.max_fetch_tasks = 1;
         worker.bytes_to_fetch = 512 << 10;
@@ -59,9 +77,10 @@ pub(crate) fn compactor_options(options: &Options) -> CompactorOptions {
 
 /// What applies to the removal of files that nothing refers to.
 pub(crate) fn gc_options(options: &Options) -> GarbageCollectorOptions {
+    let interval = upkeep_interval(options);
     let directory = Some(GarbageCollectorDirectoryOptions {
-        interval: Some(options.upkeep_interval * 6),
-        min_age: options.upkeep_interval * 12,
+        interval: Some(interval * 6),
+        min_age: interval * 12,
         dry_run: false,
     });
     GarbageCollectorOptions {

@@ -2,5 +2,6 @@
 
 mod basics;
 mod crash;
+mod growth;
 mod model;
 mod support;
