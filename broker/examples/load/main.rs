@@ -1,0 +1,80 @@
+//! A load generator over TCP, and the bench of the broker: each measure starts a broker of its own,
+//! loads it, and prints the figure beside its target, with the broker's CPU, memory and writes.
+//!
+//! `cargo build --release --bin trestle && cargo run --release --example load` runs every measure;
+//! names after `--` pick some. A raw append of the same bytes to a file is measured in the same run,
+//! as the yardstick of what the disk gives.
+//!
+//! It speaks Kafka by itself and shares no code with the broker, so that neither can hide the
+//! other's mistakes, and so that it costs little: the cores are shared with the broker.
+
+// A load generator stands outside of the broker's world of passed-in time and files.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
+
+mod broker;
+mod measures;
+mod report;
+mod wire;
+mod yardstick;
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::Parser;
+
+/// Measures a Trestle broker over TCP and prints each figure beside its target.
+#[derive(Parser, Clone)]
+struct Options {
+    /// Measures to run, by name (see --list); none: all of them
+    measures: Vec<String>,
+
+    /// List the measures and stop
+    #[arg(long)]
+    list: bool,
+
+    /// The broker's binary; unset, the `trestle` that lies beside this example's directory
+    #[arg(long, env = "TRESTLE_BIN")]
+    broker: Option<PathBuf>,
+
+    /// Where data directories are made and removed; a real disk, not a tmpfs
+    #[arg(long, default_value_os_t = std::env::temp_dir())]
+    dir: PathBuf,
+
+    /// Divides every amount of work: 10 is a quick look, 1 the figures to publish
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    divide: u64,
+
+    /// Print JSON lines instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<()> {
+    let options = Options::parse();
+    if options.list {
+        for measure in measures::ALL {
+            println!("{:<14}{}", measure.name, measure.about);
+        }
+        return Ok(());
+    }
+    for name in &options.measures {
+        if !measures::ALL.iter().any(|measure| measure.name == name) {
+            bail!("unknown measure '{name}': --list shows them");
+        }
+    }
+    let bench = measures::Bench {
+        binary: broker::binary(options.broker)?,
+        dir: options.dir,
+        divide: options.divide,
+    };
+    let mut report = report::Report::new(options.json);
+    report.machine();
+    for measure in measures::ALL {
+        if options.measures.is_empty() || options.measures.iter().any(|name| name == measure.name) {
+            (measure.run)(&bench, &mut report).await?;
+        }
+    }
+    report.finish();
+    Ok(())
+}

@@ -1,0 +1,281 @@
+//! The few requests that a load generator sends, built once and sent many times.
+//!
+//! Versions without tagged fields, so that everything has its place: Produce 7, Fetch 4,
+//! Metadata 4, CreateTopics 2.
+
+use anyhow::{Context, Result, bail};
+use bytes::{Buf, BufMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// Size, API key and version come before the correlation id.
+const CORRELATION_ID_AT: usize = 8;
+
+/// A whole request with its size in front; only the correlation id changes between sends.
+#[derive(Clone)]
+pub(crate) struct Frame(Vec<u8>);
+
+impl Frame {
+    fn new(key: i16, version: i16, body: &[u8]) -> Self {
+        let client_id = b"load";
+        let mut frame = Vec::with_capacity(18 + body.len());
+        frame.put_i32((10 + client_id.len() + body.len()) as i32);
+        frame.put_i16(key);
+        frame.put_i16(version);
+        frame.put_i32(0);
+        frame.put_i16(client_id.len() as i16);
+        frame.put_slice(client_id);
+        frame.put_slice(body);
+        Self(frame)
+    }
+}
+
+fn put_string(out: &mut Vec<u8>, text: &str) {
+    out.put_i16(text.len() as i16);
+    out.put_slice(text.as_bytes());
+}
+
+/// A record batch (magic 2, no compression) of `count` records with values of `value_bytes` bytes
+/// that do not compress.
+pub(crate) fn record_batch(count: usize, value_bytes: usize) -> Vec<u8> {
+    let mut records = Vec::with_capacity(count * (value_bytes + 16));
+    let mut noise = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut value = vec![0; value_bytes];
+    for delta in 0..count {
+        for chunk in value.chunks_mut(8) {
+            noise ^= noise << 13;
+            noise ^= noise >> 7;
+            noise ^= noise << 17;
+            chunk.copy_from_slice(&noise.to_le_bytes()[..chunk.len()]);
+        }
+        let mut record = vec![0, 0]; // attributes, timestamp delta
+        put_varint(&mut record, delta as i64);
+        put_varint(&mut record, -1); // no key
+        put_varint(&mut record, value_bytes as i64);
+        record.put_slice(&value);
+        put_varint(&mut record, 0); // no headers
+        put_varint(&mut records, record.len() as i64);
+        records.put_slice(&record);
+    }
+    let now_ms = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |d| d.as_millis() as i64);
+    let mut checked = Vec::with_capacity(records.len() + 40);
+    checked.put_i16(0); // attributes
+    checked.put_i32(count as i32 - 1);
+    checked.put_i64(now_ms);
+    checked.put_i64(now_ms);
+    checked.put_i64(-1); // producer id
+    checked.put_i16(-1);
+    checked.put_i32(-1);
+    checked.put_i32(count as i32);
+    checked.put_slice(&records);
+    let mut batch = Vec::with_capacity(checked.len() + 21);
+    batch.put_i64(0); // base offset
+    batch.put_i32(checked.len() as i32 + 9);
+    batch.put_i32(-1); // leader epoch
+    batch.put_i8(2);
+    batch.put_u32(crc32c::crc32c(&checked));
+    batch.put_slice(&checked);
+    batch
+}
+
+fn put_varint(out: &mut Vec<u8>, value: i64) {
+    let mut rest = ((value << 1) ^ (value >> 63)) as u64;
+    while rest >= 0x80 {
+        out.put_u8(rest as u8 | 0x80);
+        rest >>= 7;
+    }
+    out.put_u8(rest as u8);
+}
+
+/// Produce 7 with acks=all: one batch for one partition.
+pub(crate) fn produce(topic: &str, partition: i32, batch: &[u8]) -> Frame {
+    let mut body = Vec::with_capacity(batch.len() + 64);
+    body.put_i16(-1); // no transactional id
+    body.put_i16(-1);
+    body.put_i32(30_000);
+    body.put_i32(1);
+    put_string(&mut body, topic);
+    body.put_i32(1);
+    body.put_i32(partition);
+    body.put_i32(batch.len() as i32);
+    body.put_slice(batch);
+    Frame::new(0, 7, &body)
+}
+
+/// Checks the answer to [`produce`].
+pub(crate) fn produced(mut body: &[u8]) -> Result<()> {
+    body.get_i32();
+    let topic = usize::from(body.get_u16());
+    body.advance(topic + 8);
+    match body.get_i16() {
+        0 => Ok(()),
+        code => bail!("Produce answered error code {code}"),
+    }
+}
+
+/// Fetch 4 of one partition.
+pub(crate) fn fetch(
+    topic: &str,
+    partition: i32,
+    offset: i64,
+    max_wait_ms: i32,
+    max_bytes: i32,
+) -> Frame {
+    let mut body = Vec::new();
+    body.put_i32(-1);
+    body.put_i32(max_wait_ms);
+    body.put_i32(1);
+    body.put_i32(max_bytes);
+    body.put_i8(0);
+    body.put_i32(1);
+    put_string(&mut body, topic);
+    body.put_i32(1);
+    body.put_i32(partition);
+    body.put_i64(offset);
+    body.put_i32(max_bytes);
+    Frame::new(1, 4, &body)
+}
+
+/// What a Fetch answered: where to go on, and how many bytes of batches there were.
+pub(crate) struct Fetched {
+    pub(crate) next_offset: i64,
+    pub(crate) high_watermark: i64,
+    pub(crate) bytes: usize,
+}
+
+/// Reads the answer to [`fetch`] by its batch headers.
+pub(crate) fn fetched(mut body: &[u8], from: i64) -> Result<Fetched> {
+    body.advance(8);
+    let topic = usize::from(body.get_u16());
+    body.advance(topic + 8);
+    let code = body.get_i16();
+    if code != 0 {
+        bail!("Fetch at offset {from} answered error code {code}");
+    }
+    let high_watermark = body.get_i64();
+    body.advance(8);
+    let aborted = body.get_i32().max(0) as usize;
+    body.advance(16 * aborted);
+    let bytes = body.get_i32().max(0) as usize;
+    let mut records = body
+        .get(..bytes)
+        .context("Fetch answered fewer bytes than it says")?;
+    let mut next_offset = from;
+    while records.len() >= 61 {
+        let base = i64::from_be_bytes(records[..8].try_into()?);
+        let length = 12 + u32::from_be_bytes(records[8..12].try_into()?) as usize;
+        if records.len() < length {
+            break;
+        }
+        next_offset = base + i64::from(i32::from_be_bytes(records[23..27].try_into()?)) + 1;
+        records = &records[length..];
+    }
+    Ok(Fetched {
+        next_offset,
+        high_watermark,
+        bytes,
+    })
+}
+
+/// CreateTopics 2 of several topics with as many partitions each.
+pub(crate) fn create_topics(names: &[String], partitions: i32) -> Frame {
+    let mut body = Vec::new();
+    body.put_i32(names.len() as i32);
+    for name in names {
+        put_string(&mut body, name);
+        body.put_i32(partitions);
+        body.put_i16(1);
+        body.put_i32(0); // assignments
+        body.put_i32(0); // configs
+    }
+    body.put_i32(60_000);
+    body.put_i8(0);
+    Frame::new(19, 2, &body)
+}
+
+/// Checks the answer to [`create_topics`].
+pub(crate) fn created(mut body: &[u8]) -> Result<()> {
+    body.get_i32();
+    for _ in 0..body.get_i32() {
+        let name = usize::from(body.get_u16());
+        body.advance(name);
+        let code = body.get_i16();
+        if code != 0 {
+            bail!("CreateTopics answered error code {code}");
+        }
+        let message = body.get_i16().max(0) as usize;
+        body.advance(message);
+    }
+    Ok(())
+}
+
+/// Metadata 4 of one topic, which creates it, or of all topics.
+pub(crate) fn metadata(topic: Option<&str>) -> Frame {
+    let mut body = Vec::new();
+    match topic {
+        Some(topic) => {
+            body.put_i32(1);
+            put_string(&mut body, topic);
+        }
+        None => body.put_i32(-1),
+    }
+    body.put_i8(1);
+    Frame::new(3, 4, &body)
+}
+
+/// One connection; requests go out in order and answers come back in order.
+pub(crate) struct Connection {
+    stream: TcpStream,
+    answer: Vec<u8>,
+    sent: i32,
+    received: i32,
+}
+
+impl Connection {
+    pub(crate) async fn open(address: &str) -> Result<Self> {
+        let stream = TcpStream::connect(address)
+            .await
+            .with_context(|| format!("connecting to {address}"))?;
+        stream.set_nodelay(true)?;
+        Ok(Self {
+            stream,
+            answer: Vec::new(),
+            sent: 0,
+            received: 0,
+        })
+    }
+
+    pub(crate) async fn send(&mut self, frame: &mut Frame) -> Result<()> {
+        self.sent = self.sent.wrapping_add(1);
+        frame.0[CORRELATION_ID_AT..CORRELATION_ID_AT + 4].copy_from_slice(&self.sent.to_be_bytes());
+        Ok(self.stream.write_all(&frame.0).await?)
+    }
+
+    /// The body of the next answer.
+    pub(crate) async fn receive(&mut self) -> Result<&[u8]> {
+        let mut head = [0; 8];
+        self.stream
+            .read_exact(&mut head)
+            .await
+            .context("the broker closed the connection")?;
+        let size = (&head[..4]).get_i32() as usize;
+        let correlation_id = (&head[4..]).get_i32();
+        self.received = self.received.wrapping_add(1);
+        if correlation_id != self.received {
+            bail!(
+                "answer {correlation_id} came in the place of {}",
+                self.received
+            );
+        }
+        self.answer.resize(size - 4, 0);
+        self.stream.read_exact(&mut self.answer).await?;
+        Ok(&self.answer)
+    }
+
+    pub(crate) async fn call(&mut self, frame: &mut Frame) -> Result<&[u8]> {
+        self.send(frame).await?;
+        self.receive().await
+    }
+}

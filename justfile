@@ -1,0 +1,40 @@
+# Every command that anyone needs. `just` is a convenience: CONTRIBUTING.md shows each in full.
+
+# List the commands
+default:
+    @just --list
+
+# What CI runs, all of it
+check:
+    .ci/run
+
+# Start a broker on 127.0.0.1:9092 with its data in ./trestle-data
+run *arguments:
+    cargo run --release -- {{arguments}}
+
+# All tests, or those whose name contains NAME
+test *name:
+    cargo test --workspace {{name}}
+
+# rustfmt and clippy
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# Real clients: all, or the named ones; `just compat kcat --against kafka` asks the oracle
+compat *arguments:
+    cargo build --release --bin trestle
+    compat/run {{arguments}}
+
+# The protocol tests against an Apache Kafka from Maven Central
+oracle:
+    KAFKA_BOOTSTRAP=$(compat/kafka/start) cargo test -p protocol-tests
+
+# Figures beside their targets, with a raw append as the yardstick
+bench *measures:
+    cargo build --release --bin trestle
+    cargo run --release --example load -- {{measures}}
+
+# The static binary, built and proven
+static:
+    PROFILE=dist .ci/static-binary
