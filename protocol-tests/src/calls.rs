@@ -74,6 +74,7 @@ pub fn produce_request(topic: &str, partition: i32, records: impl Into<Bytes>) -
         .with_name(topic_name(topic))
         .with_partition_data(vec![partition]);
     ProduceRequest::default()
+        .with_transactional_id(None)
         .with_acks(-1)
         .with_timeout_ms(10_000)
         .with_topic_data(vec![topic])
@@ -362,6 +363,7 @@ impl Client {
     pub fn init_producer(&mut self) -> (i64, i16) {
         wait_for("a producer id", || {
             let request = InitProducerIdRequest::default()
+                .with_transactional_id(None)
                 .with_transaction_timeout_ms(60_000)
                 .with_producer_id((-1).into())
                 .with_producer_epoch(-1);

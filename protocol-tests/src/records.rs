@@ -56,6 +56,21 @@ pub fn batches(mut bytes: Bytes) -> Vec<StoredBatch> {
     batches
 }
 
+/// The bytes without a last batch that is cut short, as Kafka returns when a limit falls inside it.
+pub fn without_cut_batch(bytes: Bytes) -> Bytes {
+    let mut whole = 0;
+    while bytes.len() >= whole + at::LEADER_EPOCH {
+        let length = &bytes[whole + at::LENGTH..whole + at::LEADER_EPOCH];
+        let length = i32::from_be_bytes(length.try_into().expect("four bytes"));
+        let next = whole + at::LEADER_EPOCH + length as usize;
+        if next > bytes.len() {
+            break;
+        }
+        whole = next;
+    }
+    bytes.slice(..whole)
+}
+
 /// All records of a records field.
 pub fn records(bytes: Bytes) -> Vec<Record> {
     batches(bytes)

@@ -16,6 +16,7 @@ fn an_unsupported_version_is_answered_with_our_range() {
         client.send_bytes(
             &Frame::new(API_VERSIONS, version)
                 .correlation_id(3)
+                .flexible(&[])
                 .body(b"\xff\xfegarbage")
                 .encode(),
         );

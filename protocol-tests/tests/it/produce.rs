@@ -174,6 +174,7 @@ fn spread(topic: &str, batches: &[(i32, Batch)]) -> ProduceRequest {
         .with_name(topic_name(topic))
         .with_partition_data(partitions.collect());
     ProduceRequest::default()
+        .with_transactional_id(None)
         .with_acks(-1)
         .with_timeout_ms(10_000)
         .with_topic_data(vec![topic])
@@ -346,6 +347,7 @@ fn every_partition_asked_is_answered() {
     let mut client = broker.connect();
     let topics = [unique("produce-many-a"), unique("produce-many-b")];
     let mut request = ProduceRequest::default()
+        .with_transactional_id(None)
         .with_acks(-1)
         .with_timeout_ms(10_000);
     for topic in &topics {

@@ -105,6 +105,10 @@ fn no_batch_is_refused() {
         codes::INVALID_RECORD,
         vec![("zero bytes", Bytes::new())],
     );
+    if broker.is_kafka() {
+        // It trips over a null, and never answers.
+        return;
+    }
     let mut null = produce_request(&topic, 0, Bytes::new());
     null.topic_data[0].partition_data[0].records = None;
     let answer = client.call(PRODUCE, &null);
@@ -361,10 +365,16 @@ fn the_append_time_bit_is_refused_on_a_create_time_topic() {
     let broker = Broker::shared();
     let mut client = broker.connect();
     let topic = topic_with_a_record(&mut client, "checks-time-bit", &[]);
-    let batches = vec![(
-        "bit 3",
-        Batch::counted(1).flags(batch::LOG_APPEND_TIME).encode(),
-    )];
+    let batch = Batch::counted(1).flags(batch::LOG_APPEND_TIME);
+    if broker.is_kafka() {
+        // Kafka takes the batch and clears the bit.
+        client.produce(&topic, 0, batch);
+        let stored = client.try_fetch(&topic, 0, 1).records.expect("records");
+        let stored = protocol_tests::records::batches(stored);
+        assert_eq!(stored[0].attributes, 0);
+        return;
+    }
+    let batches = vec![("bit 3", batch.encode())];
     assert_refused(&mut client, &topic, codes::INVALID_TIMESTAMP, batches);
 }
 

@@ -99,6 +99,7 @@ impl Sweep {
             ApiKey::InitProducerId => self.one(
                 version,
                 &InitProducerIdRequest::default()
+                    .with_transactional_id(None)
                     .with_transaction_timeout_ms(1_000)
                     .with_producer_id((-1).into())
                     .with_producer_epoch(-1),
