@@ -1,16 +1,32 @@
 //! The composition root: builds every room, and owns the order of start and shutdown.
+//!
+//! A broker lives several times if it must: when the store closes under it (a failed fsync, say), all
+//! rooms are dropped and built anew behind the same doors. Starting is the only way to recover, so it
+//! is the way that is always tested. A store that another writer has taken over is not opened again.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use trestle_storage::Store;
+use tokio::sync::watch;
+use trestle_storage::{ErrorKind, Recovered, Store, StoreState};
 
 use crate::config::Config;
 use crate::coordinator::txn::ProducerIds;
 use crate::env::Env;
+use crate::http;
 use crate::metadata::Controller;
 use crate::metrics::Metrics;
+use crate::net::{self, Bound};
 use crate::partition::Partitions;
 use crate::placement::Placement;
+
+/// Pause between attempts to open a store that closed.
+const REOPEN_PAUSE: Duration = Duration::from_secs(1);
+/// How long requests in flight may take at shutdown.
+const DRAIN: Duration = Duration::from_secs(5);
+/// How long closing the store may take.
+const CLOSE: Duration = Duration::from_secs(4);
 
 /// The living rooms behind the doors: what a handler may reach.
 #[derive(Debug)]
@@ -35,4 +51,179 @@ pub struct Rooms {
 
 /// A running broker.
 #[derive(Debug)]
-pub struct Broker {}
+pub struct Broker {
+    env: Env,
+    rooms: Arc<watch::Sender<Option<Arc<Rooms>>>>,
+    recovered: Recovered,
+    listeners: Vec<Bound>,
+    http: Option<SocketAddr>,
+}
+
+impl Broker {
+    /// Opens the store, builds the rooms, opens the doors last.
+    ///
+    /// # Errors
+    /// A store that cannot be opened, an address that cannot be bound: one sentence that says which.
+    pub async fn start(config: Config, env: Env) -> anyhow::Result<Self> {
+        let config = Arc::new(config);
+        let metrics = Arc::new(Metrics::default());
+        let first = open_rooms(&env, &config, &metrics).await?;
+        let recovered = first.store.recovered();
+        let (rooms, in_rooms) = watch::channel(Some(first));
+        let opened = async {
+            let http = http::open(&env, &config, metrics.clone(), in_rooms.clone()).await?;
+            let listeners = net::open(&env, &config, metrics.clone(), in_rooms).await?;
+            anyhow::Ok((http, listeners))
+        };
+        let (http, listeners) = match opened.await {
+            Ok(doors) => doors,
+            Err(error) => {
+                env.stopping().cancel();
+                close_rooms(rooms.send_replace(None)).await;
+                return Err(error);
+            }
+        };
+        let rooms = Arc::new(rooms);
+        let keeper = keep_open(env.clone(), config, metrics, rooms.clone());
+        env.spawn("store keeper", keeper);
+        Ok(Self {
+            env,
+            rooms,
+            recovered,
+            listeners,
+            http,
+        })
+    }
+
+    /// Where Kafka clients are served.
+    pub fn listeners(&self) -> &[Bound] {
+        &self.listeners
+    }
+
+    /// Where HTTP is served, if it is.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http
+    }
+
+    /// What opening the store found.
+    pub fn recovered(&self) -> Recovered {
+        self.recovered
+    }
+
+    /// Returns when the broker cannot go on: a task panicked, or another broker has its store.
+    pub async fn failed(&self) {
+        self.env.failed().cancelled().await;
+    }
+
+    /// Closes the doors, finishes what is in flight, then closes the store.
+    pub async fn stop(self) {
+        self.env.stopping().cancel();
+        if self.env.timeout(DRAIN, self.env.join()).await.is_none() {
+            tracing::warn!("some requests did not finish in time");
+        }
+        let rooms = self.rooms.send_replace(None);
+        if self.env.timeout(CLOSE, close_rooms(rooms)).await.is_none() {
+            tracing::warn!("the store did not close in time; the next start recovers it");
+        }
+    }
+}
+
+async fn open_rooms(
+    env: &Env,
+    config: &Arc<Config>,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<Arc<Rooms>> {
+    let env = env.child();
+    let store = Store::open(config.storage.clone(), env.clock()).await?;
+    let metadata = Controller::load(env.clone(), config.clone(), store.clone()).await?;
+    let placement = Placement::new(config.node_id, store.epoch());
+    let rooms = Arc::new(Rooms {
+        env,
+        config: config.clone(),
+        metrics: metrics.clone(),
+        metadata: Arc::new(metadata),
+        partitions: Partitions::new(store.clone(), placement.clone()),
+        producer_ids: ProducerIds::new(store.clone()),
+        placement,
+        store,
+    });
+    rooms
+        .env
+        .spawn("partition follower", follow_images(rooms.clone()));
+    Ok(rooms)
+}
+
+/// Ends what runs in the rooms and closes their store.
+async fn close_rooms(rooms: Option<Arc<Rooms>>) {
+    let Some(rooms) = rooms else { return };
+    rooms.env.stopping().cancel();
+    rooms.env.join().await;
+    if let Err(error) = rooms.store.close().await {
+        tracing::warn!(%error, "the store did not close cleanly; the next start recovers it");
+    }
+}
+
+/// Retires partitions whose topic was deleted.
+async fn follow_images(rooms: Arc<Rooms>) {
+    let mut images = rooms.metadata.subscribe();
+    loop {
+        let image = images.borrow_and_update().clone();
+        rooms.partitions.follow(&image);
+        tokio::select! {
+            changed = images.changed() => if changed.is_err() { return },
+            () = rooms.env.stopping().cancelled() => return,
+        }
+    }
+}
+
+/// Opens the store again whenever it has closed under the broker; gives up when it is another's.
+async fn keep_open(
+    env: Env,
+    config: Arc<Config>,
+    metrics: Arc<Metrics>,
+    rooms: Arc<watch::Sender<Option<Arc<Rooms>>>>,
+) {
+    loop {
+        let Some(open) = rooms.borrow().clone() else {
+            return;
+        };
+        let Some(error) = closed(&env, &open.store).await else {
+            return;
+        };
+        if error.kind() == ErrorKind::Fenced {
+            tracing::error!("another broker has taken the store over; this one stops");
+            env.failed().cancel();
+            return;
+        }
+        tracing::error!(%error, "the store has closed; it is opened again");
+        rooms.send_replace(None);
+        close_rooms(Some(open)).await;
+        let reopened = loop {
+            match open_rooms(&env, &config, &metrics).await {
+                Ok(reopened) => break reopened,
+                Err(error) => tracing::error!("the store does not open: {error:#}"),
+            }
+            tokio::select! {
+                () = env.sleep(REOPEN_PAUSE) => {}
+                () = env.stopping().cancelled() => return,
+            }
+        };
+        tracing::info!("the store is open again");
+        rooms.send_replace(Some(reopened));
+    }
+}
+
+/// Why `store` has closed; `None` if the broker stops first.
+async fn closed(env: &Env, store: &Store) -> Option<trestle_storage::Error> {
+    let mut state = store.state();
+    tokio::select! {
+        state = state.wait_for(|state| matches!(state, StoreState::Closed(_))) => match state {
+            Ok(state) => match &*state {
+                StoreState::Closed(error) => Some(error.clone()),
+                StoreState::Open | StoreState::Stalled(_) => None,
+            },
+            Err(_) => None,
+        },
+        () = env.stopping().cancelled() => None,
+    }
+}

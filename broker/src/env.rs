@@ -46,6 +46,18 @@ impl Env {
         }
     }
 
+    /// The same clock and randomness with tasks of its own, which stop when these do or earlier: for
+    /// a part of the broker that can be started anew.
+    pub fn child(&self) -> Self {
+        Self {
+            clock: self.clock.clone(),
+            rand: self.rand.clone(),
+            tasks: TaskTracker::new(),
+            stop: self.stop.child_token(),
+            failed: self.failed.clone(),
+        }
+    }
+
     /// The clock itself, for the store.
     pub fn clock(&self) -> Arc<dyn SystemClock> {
         self.clock.clone()
