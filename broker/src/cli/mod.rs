@@ -1,0 +1,83 @@
+//! The command line: from arguments, environment and file to [`Settings`].
+//!
+//! A flag, its variable and a line of the file are three ways to give one setting; which is stronger
+//! is decided by [`Settings`]. Exit codes: 0 when all went well, 1 for a failure, 2 for wrong usage.
+
+mod arguments;
+mod environment;
+pub(crate) mod logging;
+pub(crate) mod serve;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+use trestle::config::{ConfigError, Settings};
+
+use arguments::{Arguments, Command};
+use environment::Environment;
+
+/// Why the command ends before it has begun, or after it has failed.
+pub(crate) enum Stop {
+    /// Help or the version were asked for, or the arguments are not any.
+    Arguments(clap::Error),
+    /// A setting that cannot be used.
+    Usage(ConfigError),
+    /// It was understood and did not work out.
+    Failure(anyhow::Error),
+}
+
+impl Stop {
+    /// Says why, and gives the exit code.
+    pub(crate) fn print(self) -> ExitCode {
+        match self {
+            Self::Arguments(error) => {
+                // A closed pipe is no reason to fail: there is nobody left to tell.
+                let _ = error.print();
+                match error.use_stderr() {
+                    true => ExitCode::from(2),
+                    false => ExitCode::SUCCESS,
+                }
+            }
+            Self::Usage(error) => {
+                eprintln!("trestle: {error}");
+                ExitCode::from(2)
+            }
+            Self::Failure(error) => {
+                eprintln!("trestle: {error:#}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+impl From<ConfigError> for Stop {
+    fn from(error: ConfigError) -> Self {
+        Self::Usage(error)
+    }
+}
+
+/// All settings given, by whatever way.
+pub(crate) fn settings(
+    arguments: impl IntoIterator<Item = OsString>,
+    variables: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Settings, Stop> {
+    let arguments = Arguments::try_parse_from(arguments).map_err(Stop::Arguments)?;
+    let serve = match arguments.command {
+        Some(Command::Serve(serve)) => serve,
+        None => arguments.serve,
+    };
+    let environment = Environment::new(variables);
+    let mut settings = Settings::default();
+    if let Some(path) = serve.config.clone().or_else(|| environment.config_file()) {
+        let shown = path.display().to_string();
+        let text = std::fs::read_to_string(&path).map_err(|error| ConfigError::File {
+            path: shown.clone(),
+            why: format!("{error}; give --config the path of a Kafka properties file"),
+        })?;
+        settings.set_file(&shown, &text)?;
+    }
+    environment.apply(&mut settings)?;
+    serve.apply(&mut settings)?;
+    Ok(settings)
+}
