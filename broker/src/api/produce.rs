@@ -191,6 +191,7 @@ async fn append(
         ));
     }
     partition.prepare(now).await?;
+    rooms.store.ready().await;
     let receipt = partition.append(batch, now, rooms.config.producer_id_expiration_ms)?;
     Ok(Queued {
         receipt,

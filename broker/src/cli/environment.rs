@@ -63,12 +63,7 @@ impl Environment {
         self.give_pairs(settings)
     }
 
-    fn give(
-        &self,
-        variable: &str,
-        name: &str,
-        settings: &mut Settings,
-    ) -> Result<(), ConfigError> {
+    fn give(&self, variable: &str, name: &str, settings: &mut Settings) -> Result<(), ConfigError> {
         match self.variables.get(variable) {
             Some(value) => settings.set(name, value, Origin::Environment(variable.into())),
             None => Ok(()),

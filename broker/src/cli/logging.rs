@@ -5,7 +5,12 @@ use trestle::Config;
 use trestle::config::ConfigError;
 
 /// Crates under ours that have much to say; below a warning it is rarely to the point.
-const QUIET: [&str; 4] = ["slatedb=warn", "object_store=warn", "hyper=warn", "foyer=warn"];
+const QUIET: [&str; 4] = [
+    "slatedb=warn",
+    "object_store=warn",
+    "hyper=warn",
+    "foyer=warn",
+];
 
 /// Starts logging as `config` says.
 pub(crate) fn start(config: &Config) -> Result<(), ConfigError> {

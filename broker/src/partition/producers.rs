@@ -156,16 +156,6 @@ impl Producers {
             .retain(|_, p| now.saturating_sub(p.last_append) < expiration_ms);
     }
 
-    /// How many producers are remembered.
-    pub(super) fn len(&self) -> usize {
-        self.by_id.len()
-    }
-
-    /// Whether none is.
-    pub(super) fn is_empty(&self) -> bool {
-        self.by_id.is_empty()
-    }
-
     /// Writes all producers, in order of their ids.
     pub(super) fn encode(&self, out: &mut impl BufMut) {
         out.put_u32(self.by_id.len() as u32);
@@ -304,7 +294,7 @@ mod tests {
             Ok(None)
         );
         producers.expire(DAY_MS, DAY_MS);
-        assert!(producers.is_empty());
+        assert_eq!(producers, Producers::default());
     }
 
     #[test]
