@@ -70,7 +70,7 @@ pub(super) struct Serve {
     advertise: Vec<String>,
 
     /// Number of this broker, as clients see it [default: 1]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     node_id: Option<String>,
 
     /// Identity of the cluster [default: made once and kept with the data]

@@ -1,6 +1,7 @@
 //! The log: to standard error, for people or for machines.
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use trestle::Config;
 use trestle::config::ConfigError;
 
@@ -28,7 +29,7 @@ pub(crate) fn start(config: &Config) -> Result<(), ConfigError> {
 }
 
 /// A level alone is for Trestle; a filter is taken as it is.
-fn filter(log: &str) -> Result<EnvFilter, ConfigError> {
+pub(super) fn filter(log: &str) -> Result<EnvFilter, ConfigError> {
     let bad = |why: &str| ConfigError::BadValue {
         name: "trestle.log".into(),
         value: log.into(),
@@ -37,14 +38,12 @@ fn filter(log: &str) -> Result<EnvFilter, ConfigError> {
         ),
     };
     let words: Vec<&str> = log.split(',').map(str::trim).collect();
+    // The parser takes a word that is no level for the name of a crate, and a typo would silence all.
     for word in &words {
         let level = word.rsplit_once('=').map_or(*word, |(_, level)| level);
-        if !word.contains('=') && words.len() > 1 && level.contains("::") {
-            continue;
+        if level.is_empty() || level.parse::<LevelFilter>().is_err() {
+            return Err(bad(&format!("{level:?} is not a level")));
         }
-        level
-            .parse::<tracing_subscriber::filter::LevelFilter>()
-            .map_err(|_| bad(&format!("{level:?} is not a level")))?;
     }
     let text = match words.as_slice() {
         [level] if !level.contains('=') => format!("{level},{}", QUIET.join(",")),

@@ -81,3 +81,6 @@ pub(crate) fn settings(
     serve.apply(&mut settings)?;
     Ok(settings)
 }
+
+#[cfg(test)]
+mod tests;
