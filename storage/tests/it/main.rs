@@ -4,4 +4,5 @@ mod basics;
 mod crash;
 mod growth;
 mod model;
+mod stored;
 mod support;
