@@ -1,7 +1,6 @@
 //! Clearing up after trims and removals: finds the segments that hold nothing of a log any more and
 //! takes them out of its directory. A segment that no directory names is dropped.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
@@ -12,36 +11,28 @@ use crate::queue::Queued;
 use crate::write_set::Change;
 use crate::{Log, Result, lookup};
 
-/// Most logs that are cleared up after in one commit.
-const MAX_LOGS: usize = 256;
-
-/// Clears up after the logs it is told of, until the publisher has ended.
+/// Clears up after the logs it is told of, one at a time, until the publisher has ended.
 pub(crate) async fn run(mut logs: mpsc::UnboundedReceiver<Log>) {
-    let mut told = Vec::new();
-    while logs.recv_many(&mut told, MAX_LOGS).await > 0 {
-        if let Err(error) = clear(told.drain(..)).await {
-            // Done when the store opens again, or with the next trim.
-            tracing::debug!(%error, "not cleared up");
+    while let Some(log) = logs.recv().await {
+        let cleared = clear(log.inner()).await;
+        if let Err(error) = cleared {
+            // Found again when the store opens, or with the next trim.
+            tracing::debug!(log = ?log.key(), %error, "not cleared");
         }
     }
 }
 
-async fn clear(logs: impl Iterator<Item = Log>) -> Result<()> {
-    let mut changes = Vec::new();
-    let mut core = None;
-    let mut seen = HashSet::new();
-    // A directory row must not be taken out twice.
-    for log in logs.filter(|log| seen.insert(Arc::as_ptr(log.inner()) as usize)) {
-        let directories = dead(log.inner()).await?;
-        core = Some(Arc::clone(&log.inner().core));
-        changes.push(Change::Clear { log, directories });
-    }
-    let Some(core) = core else { return Ok(()) };
+async fn clear(log: &Arc<Inner>) -> Result<()> {
+    let directories = dead(log).await?;
+    let change = Change::Clear {
+        log: Log::new(Arc::clone(log)),
+        directories,
+    };
     let (done, committed) = oneshot::channel();
     let done = Box::new(move |result| {
         let _ = done.send(result);
     });
-    core.queue.push(Queued::new(changes, done));
+    log.core.queue.push(Queued::new(vec![change], done));
     // Not answered only when the tasks of the store have gone.
     committed.await.map_or(Ok(()), |result| result.map(|_| ()))
 }

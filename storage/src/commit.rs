@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use slatedb::config::{FlushOptions, FlushType};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::batch::{Assigned, BatchBuilder};
 use crate::publish::Flight;
@@ -22,7 +22,7 @@ pub(crate) struct Committer {
     assigned: Assigned,
     flights: mpsc::UnboundedSender<Flight>,
     /// Told of every write, if somebody has to ask for durability.
-    written: Option<mpsc::Sender<()>>,
+    written: Option<Arc<Notify>>,
     /// Why nothing more is written.
     failed: Option<Error>,
     last_seqnum: u64,
@@ -33,7 +33,7 @@ impl Committer {
         core: Arc<Core>,
         assigned: Assigned,
         flights: mpsc::UnboundedSender<Flight>,
-        written: Option<mpsc::Sender<()>>,
+        written: Option<Arc<Notify>>,
     ) -> Self {
         Self {
             core,
@@ -75,8 +75,7 @@ impl Committer {
                 self.last_seqnum = handle.seqnum();
                 flight.seqnum = handle.seqnum();
                 if let Some(written) = &self.written {
-                    // Full: a flush that will cover this write is due already.
-                    let _ = written.try_send(());
+                    written.notify_one();
                 }
                 if built.sealed {
                     self.freeze_memtable();

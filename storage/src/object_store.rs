@@ -127,13 +127,13 @@ fn create_directory(dir: &Path, fsync: bool) -> std::io::Result<()> {
 }
 
 fn directory_error(what: &str, dir: &Path, source: std::io::Error) -> Error {
-    use std::io::ErrorKind::{NotADirectory, PermissionDenied, ReadOnlyFilesystem};
+    use std::io::ErrorKind::{AlreadyExists, NotADirectory, PermissionDenied, ReadOnlyFilesystem};
     let (kind, remedy) = match source.kind() {
         PermissionDenied | ReadOnlyFilesystem => (
             ErrorKind::Invalid,
             "; let this user write to it, or name another directory",
         ),
-        NotADirectory => (ErrorKind::Invalid, "; a part of the path is a file"),
+        AlreadyExists | NotADirectory => (ErrorKind::Invalid, "; a part of the path is a file"),
         _ => (ErrorKind::Unavailable, ""),
     };
     Error::new(
@@ -306,21 +306,44 @@ impl Refusal {
                 ),
             ),
             Self::Failed(source) => {
-                let (kind, remedy) = match &source {
-                    ObjectError::NotFound { .. } => {
-                        (ErrorKind::Invalid, "the bucket does not exist; create it")
-                    }
-                    ObjectError::PermissionDenied { .. } | ObjectError::Unauthenticated { .. } => (
-                        ErrorKind::Invalid,
-                        "the credentials are refused; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to ones \
-                         that may read and write there",
-                    ),
-                    _ => (ErrorKind::Unavailable, "the probe of the bucket failed"),
+                let answer = source.to_string();
+                let said = |tag: &str| {
+                    let (_, rest) = answer.split_once(&format!("<{tag}>"))?;
+                    Some(rest.split_once("</")?.0)
                 };
-                Error::new(kind, format!("cannot use {url} {whereabouts}: {remedy}"))
-                    .with_source(source)
+                let (kind, remedy) = remedy(&source, said("Code"));
+                let context = format!("cannot use {url} {whereabouts}: {remedy}");
+                match said("Code").zip(said("Message")) {
+                    // The answer's body is an XML document; this is all that it says.
+                    Some((code, message)) => Error::new(
+                        kind,
+                        format!("{context} (the server says {code}: {message})"),
+                    ),
+                    None => Error::new(kind, context).with_source(source),
+                }
             }
         }
+    }
+}
+
+/// What to do about a failed probe, by the error and the code in the server's answer.
+fn remedy(error: &ObjectError, code: Option<&str>) -> (ErrorKind, &'static str) {
+    match (error, code) {
+        (ObjectError::PermissionDenied { .. } | ObjectError::Unauthenticated { .. }, _)
+        | (_, Some("AccessDenied" | "InvalidAccessKeyId" | "SignatureDoesNotMatch")) => (
+            ErrorKind::Invalid,
+            "the credentials are refused; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to ones \
+             that may read and write there",
+        ),
+        (_, Some("NoSuchBucket")) => (ErrorKind::Invalid, "the bucket does not exist; create it"),
+        (ObjectError::NotFound { .. }, _) => (
+            ErrorKind::Invalid,
+            "the bucket or the user is not known there; look at the bucket and AWS_ACCESS_KEY_ID",
+        ),
+        _ => (
+            ErrorKind::Unavailable,
+            "the probe of the bucket failed; look at AWS_ENDPOINT_URL and AWS_REGION",
+        ),
     }
 }
 
@@ -346,5 +369,86 @@ async fn probe(store: &dyn ObjectStore, path: ObjectPath) -> Result<(), Refusal>
         Err(ObjectError::Precondition { .. }) => Ok(()),
         Err(error) => Err(Refusal::Failed(error)),
         Ok(_) => Err(Refusal::NoConditionalWrites("If-Match")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(path: &Path) -> Options {
+        Options::new(DataUrl::File(path.to_owned()))
+    }
+
+    #[tokio::test]
+    async fn directories_are_created_and_locked_until_dropped() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("a/b/c");
+        let first = open(&at(&path)).await.unwrap();
+        let error = open(&at(&path)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        let owner = format!("is in use by process {};", std::process::id());
+        assert!(error.to_string().contains(&owner), "{error}");
+        drop(first);
+        // The number of an earlier owner is longer than ours at times.
+        std::fs::write(path.join(LOCK_NAME), "123456789012\n").unwrap();
+        let _second = open(&at(&path)).await.unwrap();
+        let pid = std::fs::read_to_string(path.join(LOCK_NAME)).unwrap();
+        assert_eq!(pid, format!("{}\n", std::process::id()));
+    }
+
+    #[tokio::test]
+    async fn a_path_that_cannot_be_a_directory_is_refused() {
+        let temp = tempfile::tempdir().unwrap();
+        let file = temp.path().join("file");
+        std::fs::write(&file, "x").unwrap();
+        let error = open(&at(&file)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(
+            error
+                .to_string()
+                .contains("file is a file; name a directory"),
+            "{error}"
+        );
+        let error = open(&at(&file.join("below"))).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(
+            error.to_string().contains("a part of the path is a file"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_directory_without_permission_says_what_to_do() {
+        // A test that runs as root is let in everywhere, so the error itself is looked at.
+        let denied = std::io::ErrorKind::PermissionDenied.into();
+        let error = directory_error("open", Path::new("/data"), denied);
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(
+            error
+                .to_string()
+                .contains("/data; let this user write to it"),
+            "{error}"
+        );
+    }
+
+    #[tokio::test]
+    async fn staging_files_of_a_killed_process_are_removed() {
+        let temp = tempfile::tempdir().unwrap();
+        let compacted = temp.path().join("db/compacted");
+        std::fs::create_dir_all(&compacted).unwrap();
+        for name in ["01ABC.sst", "01ABC.sst#1", "01DEF.sst#27", "01DEF.sst#x"] {
+            std::fs::write(compacted.join(name), "x").unwrap();
+        }
+        // What lies beside the database is not ours to remove.
+        std::fs::write(temp.path().join("notes#1"), "x").unwrap();
+        let _opened = open(&at(temp.path())).await.unwrap();
+        let mut left: Vec<_> = std::fs::read_dir(&compacted)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        left.sort();
+        assert_eq!(left, ["01ABC.sst", "01DEF.sst#x"]);
+        assert!(temp.path().join("notes#1").exists());
     }
 }

@@ -95,6 +95,9 @@ pub struct Options {
     pub wal_file_bytes: u64,
     /// On S3, the pause before a flush, so that more commits share one object. Default 10 ms.
     pub flush_linger: Duration,
+    /// On S3, the least time from one flush to the next: it bounds the requests a second. Default
+    /// 100 ms.
+    pub flush_interval: Duration,
     /// How often the store looks for rows to compact and, less often, for files to remove. Default
     /// 5 s; nothing is looked for while nothing is written.
     pub upkeep_interval: Duration,
@@ -115,6 +118,7 @@ impl Options {
             in_flight_bytes: 16 << 20,
             wal_file_bytes: 64 << 20,
             flush_linger: Duration::from_millis(10),
+            flush_interval: Duration::from_millis(100),
             upkeep_interval: Duration::from_secs(5),
         }
     }

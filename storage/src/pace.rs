@@ -17,8 +17,9 @@ use tokio::sync::Notify;
 /// After the last write, ticks come at their pace for this many upkeep intervals: long enough for what
 /// it replaced to be compacted, to age and to be removed.
 const RESTLESS_INTERVALS: u32 = 24;
-/// At rest, the manifest is polled this often, so that a writer that was fenced finds out.
-const MANIFEST_REST: Duration = Duration::from_secs(60);
+/// At rest, the manifest is polled this often, so that a writer that was fenced finds out. A poll is
+/// two requests, and an idle store on S3 may make 300 an hour.
+const MANIFEST_REST: Duration = Duration::from_secs(120);
 /// At rest, everything else happens this often.
 const REST: Duration = Duration::from_secs(600);
 

@@ -115,6 +115,7 @@ fields! {
     "trestle.cache.bytes" => storage.cache_bytes,
     "trestle.data" => storage.data,
     "trestle.decompressed.batch.max.bytes" => decompressed_batch_max_bytes,
+    "trestle.flush.interval.ms" => storage.flush_interval,
     "trestle.flush.linger.ms" => storage.flush_linger,
     "trestle.fsync" => storage.fsync,
     "trestle.http" => http,

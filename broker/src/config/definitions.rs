@@ -262,6 +262,8 @@ pub const BROKER: &[Definition] = &[
     row("trestle.data", String, "file:./trestle-data", Honoured, "Where the data lie: `memory:`, `file:PATH` or `s3://BUCKET/PREFIX`."),
     row("trestle.decompressed.batch.max.bytes", Long, "268435456", Honoured, "Largest size that a compressed batch may unpack to.")
         .valid(AtLeast(1)),
+    row("trestle.flush.interval.ms", Long, "100", Honoured, "On S3, the least time from one flush to the next, which bounds the requests a second.")
+        .valid(Between(0, 60_000)),
     row("trestle.flush.linger.ms", Long, "10", Honoured, "On S3, the pause before a flush, so that more produces share one object.")
         .valid(Between(0, 60_000)),
     row("trestle.fsync", Boolean, "true", Honoured, "Whether a local disk is synced before anything is acknowledged."),

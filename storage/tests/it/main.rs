@@ -4,5 +4,7 @@ mod basics;
 mod crash;
 mod growth;
 mod model;
-mod stored;
+mod s3;
+mod s3_child;
 mod support;
+mod wal;
