@@ -3,6 +3,8 @@
 //! Everything here looks at bytes that a stranger sent and allocates nothing. The codec's own header
 //! decoder is not used, for it panics on short frames.
 
+use bytes::BytesMut;
+
 use crate::api::guard::uvarint;
 use crate::api::{self, Api};
 
@@ -128,6 +130,29 @@ fn tags(bytes: &[u8]) -> Option<&[u8]> {
         rest = value.get(size as usize..)?;
     }
     Some(rest)
+}
+
+/// Takes one frame as a connection would, up to the decoded request, which is dropped: the way in for
+/// fuzzing. Says whether there was one.
+pub fn probe(frame: &[u8]) -> bool {
+    let limits = SizeLimits {
+        request_max_bytes: 100 << 20,
+        plain_request_max_bytes: 16 << 20,
+    };
+    let Some((beginning, rest)) = frame.split_at_checked(PREFIX_LEN) else {
+        return false;
+    };
+    let Ok(Some(announced)) = prefix(beginning, limits) else {
+        return false;
+    };
+    let Some(rest) = rest.get(..announced.rest) else {
+        return false;
+    };
+    let Announced { api, version, .. } = announced;
+    match header(rest, api.is_flexible(version)) {
+        Ok((_, len)) => (api.probe)(version, BytesMut::from(&rest[len..])).is_ok(),
+        Err(_) => api.takes_any_version(),
+    }
 }
 
 #[cfg(test)]

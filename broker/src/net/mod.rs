@@ -14,6 +14,7 @@ mod output;
 #[cfg(test)]
 mod tests;
 
+pub use frame::probe;
 pub use listener::{Bound, open};
 
 /// Name of the setting that bounds requests without records.
