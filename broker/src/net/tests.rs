@@ -1,5 +1,9 @@
 //! Connections over an in-memory stream, with scripted requests: the text of a body says what its
 //! handler does.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test waits for its own tasks, and for nothing else"
+)]
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

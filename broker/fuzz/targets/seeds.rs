@@ -1,5 +1,6 @@
 //! Writes what the fuzz targets start from: a plain request of every API and version, and a small
 //! batch in every codec.
+#![allow(clippy::disallowed_methods, reason = "files are what it makes")]
 
 use std::io::Write;
 use std::path::Path;
