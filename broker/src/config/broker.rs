@@ -48,7 +48,7 @@ pub struct Config {
     pub plain_request_max_bytes: usize,
     /// Requests of one connection that are read and not answered. Default 64.
     pub read_ahead_requests: usize,
-    /// How long nothing may move in the middle of a request or an answer. Default 30 s.
+    /// How long nothing may come in the middle of a request. Default 30 s.
     pub request_stall: Duration,
     /// `connections.max.idle.ms`.
     pub connections_max_idle_ms: i64,

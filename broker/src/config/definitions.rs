@@ -283,7 +283,7 @@ pub const BROKER: &[Definition] = &[
         .valid(AtLeast(8)),
     row("trestle.read.ahead.requests", Long, "64", Honoured, "Most requests of one connection that are read and not answered; past it its socket is not read.")
         .valid(AtLeast(1)),
-    row("trestle.request.stall.ms", Long, "30000", Honoured, "A connection is closed when, in the middle of a request or of an answer, nothing moves for so long.")
+    row("trestle.request.stall.ms", Long, "30000", Honoured, "A connection is closed when, in the middle of a request, nothing comes for so long.")
         .valid(AtLeast(1)),
     row("trestle.segment.bytes", Long, "268435456", Honoured, "A segment is closed at the append that takes it past this size; it holds all topics.")
         .valid(AtLeast(1)),

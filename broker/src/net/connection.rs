@@ -326,9 +326,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 _ => Closed::ByClient,
             });
         }
-        // Bytes that should be moving: those of a frame that has begun, or of an answer.
-        let owed = self.input.holds_budget() || self.output.len() > 0 || self.input_ended;
-        let busy = self.running.is_some() || !self.slots.is_empty() || !self.waiting.is_empty();
+        // Bytes that should be moving: those of a frame that has begun, or of the last answers. A
+        // client that is slow to take an answer may be, for as long as it may be idle.
+        let owed = self.input.holds_budget() || self.input_ended;
+        let busy = self.running.is_some() || !self.slots.is_empty();
         self.watch.report(any, owed, busy);
         Ok(())
     }

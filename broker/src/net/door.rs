@@ -125,7 +125,7 @@ pub(super) struct Limits {
     pub(super) max_connections: usize,
     /// `connections.max.idle.ms`; `None` for no limit.
     pub(super) idle: Option<Duration>,
-    /// How long the rest of a request, or room for the rest of an answer, may keep us waiting.
+    /// How long the rest of a request may keep us waiting.
     pub(super) stall: Duration,
 }
 
@@ -205,15 +205,17 @@ impl Watch {
     pub(super) fn order(&self) -> Order {
         match self.signals.order.load(Ordering::Acquire) {
             DRAIN => Order::Drain,
-            END_IDLE => Order::End("nothing came for connections.max.idle.ms"),
-            END_STALLED => Order::End("the rest of a request did not come, or of an answer not go"),
+            END_IDLE => Order::End("nothing moved for connections.max.idle.ms"),
+            END_STALLED => {
+                Order::End("the rest of a request did not come in trestle.request.stall.ms")
+            }
             END_STOPPING => Order::End("the broker stopped before a request was done"),
             _ => Order::Serve,
         }
     }
 
     /// Says how the connection is: `moved` since the last report, `owed` bytes by its client,
-    /// `busy` with requests.
+    /// `busy` with its requests.
     pub(super) fn report(&self, moved: bool, owed: bool, busy: bool) {
         if moved {
             self.signals.moved.store(true, Ordering::Relaxed);

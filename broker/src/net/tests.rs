@@ -420,6 +420,35 @@ async fn a_silent_connection_is_closed_but_not_one_that_waits_for_us() {
 }
 
 #[tokio::test]
+async fn a_client_that_takes_no_answers_is_waited_for_as_long_as_an_idle_one() {
+    let bench = Bench::new(LIMITS);
+    let mut peer = bench.connect();
+    // More than the stream and the output hold together, so that the last requests do not start.
+    let long = "x".repeat(200_000);
+    for id in 1..=5 {
+        peer.send(METADATA, id, &long).await;
+    }
+    bench.until(|| bench.script.started.lock().len() >= 2).await;
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+    let started = bench.script.started.lock().len();
+    assert!(started < 5, "{started} started");
+    bench.door.sweep(STALL);
+    bench.door.sweep(STALL);
+    bench.door.sweep(STALL);
+    peer.expect(1, &long).await;
+    bench.until(|| !peer.task.is_finished()).await;
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..3 {
+        bench.door.sweep(IDLE);
+    }
+    assert!(matches!(peer.closed().await, Closed::Ended(_)));
+}
+
+#[tokio::test]
 async fn draining_finishes_what_was_read() {
     let bench = Bench::new(LIMITS);
     let (mut busy, idle, mut parked) = (bench.connect(), bench.connect(), bench.connect());
