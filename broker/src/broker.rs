@@ -64,9 +64,10 @@ impl Broker {
     ///
     /// # Errors
     /// A store that cannot be opened, an address that cannot be bound: one sentence that says which.
-    pub async fn start(config: Config, env: Env) -> anyhow::Result<Self> {
-        let config = Arc::new(config);
+    pub async fn start(mut config: Config, env: Env) -> anyhow::Result<Self> {
         let metrics = Arc::new(Metrics::default());
+        config.storage.metrics = trestle_storage::Metrics::new(metrics.store_recorder());
+        let config = Arc::new(config);
         let first = open_rooms(&env, &config, &metrics).await?;
         let recovered = first.store.recovered();
         let (rooms, in_rooms) = watch::channel(Some(first));

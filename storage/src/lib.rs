@@ -17,6 +17,7 @@ mod layout;
 mod log;
 mod lookup;
 mod memory_wal;
+mod metrics;
 mod object_store;
 mod open;
 mod options;
@@ -31,6 +32,7 @@ mod write_set;
 
 pub use error::{Error, ErrorKind, Result};
 pub use log::{Bounds, Entry, EntryFormat, Log, ReadLimit};
+pub use metrics::Metrics;
 pub use options::{DataUrl, Options};
 pub use store::{Committed, Recovered, Store, StoreState};
 pub use wal::FileWalReader;

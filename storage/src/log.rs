@@ -204,6 +204,7 @@ impl Log {
     /// `Unavailable` if the store cannot be read now, `Corrupt` if what it holds does not decode,
     /// `Closed` or `Fenced` if it is no longer open.
     pub async fn read(&self, from_offset: u64, limit: ReadLimit) -> Result<Vec<Entry>> {
+        let metrics = &self.inner.core.options.metrics;
         let (from_offset, limit) = {
             let published = self.inner.published.lock();
             let end_offset = limit.end_offset.min(published.bounds.end_offset);
@@ -216,10 +217,12 @@ impl Log {
                 return Ok(Vec::new());
             }
             if let Some(entries) = published.tail.read(from_offset, &limit) {
+                metrics.tail_reads.increment(1);
                 return Ok(entries);
             }
             (from_offset, limit)
         };
+        metrics.engine_reads.increment(1);
         lookup::read(&self.inner, from_offset, &limit).await
     }
 

@@ -113,6 +113,7 @@ async fn build(
                 .with_flush_targets(&[CacheTarget::Index, CacheTarget::Filters]),
         )
         .with_system_clock(Arc::clone(&pace) as Arc<dyn SystemClock>)
+        .with_metrics_recorder(Arc::clone(&options.metrics.recorder))
         .with_compactor_builder(compactor);
     if let Some(wal) = &wal {
         builder = builder.with_wal_writer(wal.writer_init());

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::{Error, ErrorKind};
+use crate::{Error, ErrorKind, Metrics};
 
 /// Where a store keeps its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,6 +101,8 @@ pub struct Options {
     /// How often the store looks for rows to compact and, less often, for files to remove. Default
     /// 5 s; nothing is looked for while nothing is written.
     pub upkeep_interval: Duration,
+    /// What the store and the engine count with. By default nothing is counted.
+    pub metrics: Metrics,
 }
 
 impl Options {
@@ -120,6 +122,7 @@ impl Options {
             flush_linger: Duration::from_millis(10),
             flush_interval: Duration::from_millis(100),
             upkeep_interval: Duration::from_secs(5),
+            metrics: Metrics::default(),
         }
     }
 }

@@ -154,6 +154,9 @@ impl Publisher {
     }
 
     fn publish(&mut self, flight: Flight) {
+        let metrics = &self.core.options.metrics;
+        metrics.commits.increment(1);
+        metrics.committed_bytes.increment(flight.bytes as u64);
         for update in flight.updates {
             for (end_offset, bytes) in update.rows {
                 self.budget.add(update.log.downgrade(), end_offset, bytes);

@@ -84,7 +84,7 @@ pub(super) async fn handle(ctx: Context, body: BytesMut) -> Outcome {
                     Ok(()) => fetched.next().unwrap_or(Err(FetchError::Gone)),
                     Err(error) => Err(error),
                 };
-                answer(version, index, result, read_committed)
+                answer(&ctx, index, result, read_committed)
             })
             .collect(),
     });
@@ -118,33 +118,41 @@ async fn ask(
 }
 
 fn answer(
-    version: i16,
+    ctx: &Context,
     index: i32,
     result: Result<Fetched, FetchError>,
     read_committed: bool,
 ) -> PartitionResponse {
-    let failed = |error: ResponseError| PartitionResponse {
-        index,
-        error_code: error.code(),
-        high_watermark: -1,
-        last_stable: -1,
-        log_start: -1,
-        read_committed,
-        records: Vec::new(),
+    let metrics = &ctx.rooms.metrics;
+    let failed = |error: ResponseError| {
+        metrics.api.error("Fetch", error);
+        PartitionResponse {
+            index,
+            error_code: error.code(),
+            high_watermark: -1,
+            last_stable: -1,
+            log_start: -1,
+            read_committed,
+            records: Vec::new(),
+        }
     };
     match result {
-        Ok(fetched) if version < ZSTD_SINCE && holds_zstd(&fetched) => {
+        Ok(fetched) if ctx.version < ZSTD_SINCE && holds_zstd(&fetched) => {
             failed(ResponseError::UnsupportedCompressionType)
         }
-        Ok(fetched) => PartitionResponse {
-            index,
-            error_code: errors::NONE,
-            high_watermark: fetched.high_watermark,
-            last_stable: fetched.last_stable,
-            log_start: fetched.log_start,
-            read_committed,
-            records: fetched.batches,
-        },
+        Ok(fetched) => {
+            let (batches, bytes) = (fetched.batches.len(), fetched.size_bytes());
+            metrics.partition.fetched(batches, bytes);
+            PartitionResponse {
+                index,
+                error_code: errors::NONE,
+                high_watermark: fetched.high_watermark,
+                last_stable: fetched.last_stable,
+                log_start: fetched.log_start,
+                read_committed,
+                records: fetched.batches,
+            }
+        }
         Err(error) => {
             tracing::debug!(partition = index, %error, "fetch");
             failed(errors::fetch(&error))

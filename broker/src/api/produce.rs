@@ -192,7 +192,9 @@ async fn append(
     }
     partition.prepare(now).await?;
     rooms.store.ready().await;
+    let (bytes, records) = (batch.bytes.len(), batch.header.record_count);
     let receipt = partition.append(batch, now, rooms.config.producer_id_expiration_ms)?;
+    rooms.metrics.partition.produced(bytes, records);
     Ok(Queued {
         receipt,
         log_start: partition.offsets().log_start,
@@ -207,7 +209,7 @@ async fn answer(ctx: Context, topics: Appends) -> Outcome {
     for (name, partitions) in topics {
         let mut answers = Vec::with_capacity(partitions.len());
         for (index, queued) in partitions {
-            answers.push(answer_partition(ctx.version, index, queued).await);
+            answers.push(answer_partition(&ctx, index, queued).await);
         }
         responses.push(
             TopicProduceResponse::default()
@@ -219,7 +221,7 @@ async fn answer(ctx: Context, topics: Appends) -> Outcome {
 }
 
 async fn answer_partition(
-    version: i16,
+    ctx: &Context,
     index: i32,
     queued: Result<Queued, Refused>,
 ) -> PartitionProduceResponse {
@@ -233,19 +235,20 @@ async fn answer_partition(
                     return answer
                         .with_base_offset(base_offset)
                         .with_log_append_time_ms(log_append_time_ms)
-                        .with_log_start_offset(if version >= 5 { log_start } else { -1 });
+                        .with_log_start_offset(if ctx.version >= 5 { log_start } else { -1 });
                 }
                 Err(error) => Refused::from(error),
             }
         }
         Err(refused) => refused,
     };
+    ctx.rooms.metrics.api.error("Produce", refused.code);
     let answer = answer
         .with_error_code(refused.code.code())
         .with_base_offset(-1)
         .with_log_append_time_ms(-1)
         .with_log_start_offset(-1);
-    if version < 8 {
+    if ctx.version < 8 {
         return answer;
     }
     let records = refused.records.into_iter().map(|(batch_index, message)| {

@@ -9,6 +9,7 @@ pub(crate) mod logging;
 pub(crate) mod serve;
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -71,15 +72,22 @@ pub(crate) fn settings(
     let mut settings = Settings::default();
     if let Some(path) = serve.config.clone().or_else(|| environment.config_file()) {
         let shown = path.display().to_string();
-        let text = std::fs::read_to_string(&path).map_err(|error| ConfigError::File {
-            path: shown.clone(),
-            why: format!("{error}; give --config the path of a Kafka properties file"),
-        })?;
-        settings.set_file(&shown, &text)?;
+        settings.set_file(&shown, &read_file(&path)?)?;
     }
     environment.apply(&mut settings)?;
     serve.apply(&mut settings)?;
     Ok(settings)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one file of settings, before there is a broker"
+)]
+fn read_file(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|error| ConfigError::File {
+        path: path.display().to_string(),
+        why: format!("{error}; give --config the path of a Kafka properties file"),
+    })
 }
 
 #[cfg(test)]

@@ -146,6 +146,7 @@ fn check_everything(config: &Config) {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the file that is read")]
 fn flags_then_environment_then_file_then_defaults() {
     let folder = tempfile::tempdir().expect("a temporary directory");
     let path = folder.path().join("server.properties");

@@ -131,6 +131,7 @@ fields! {
     "trestle.segment.interval.ms" => storage.segment_interval,
     "trestle.strict.replication" => strict_replication,
     "trestle.tail.bytes" => storage.tail_bytes,
+    "trestle.upkeep.interval.ms" => storage.upkeep_interval,
     "trestle.wal.file.bytes" => storage.wal_file_bytes,
 }
 

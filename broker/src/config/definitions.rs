@@ -47,7 +47,7 @@ const NOT_TIERED: &str = "there is no second tier: all data can lie in an object
 
 /// Settings of a topic, by name.
 pub const TOPIC: &[Definition] = &[
-    row("cleanup.policy", List, "delete", Honoured, "What becomes of old records: `delete` drops them by age and size, `compact` keeps the last of each key.")
+    row("cleanup.policy", List, "delete", Honoured, "What becomes of old records: `delete` drops them by age and size, `compact` keeps the last of each key. So far nothing is dropped; under `compact`, records without a key are refused, and DeleteRecords is unless `delete` is named too.")
         .valid(SomeOf(POLICIES)).synonyms(&[from("log.cleanup.policy")]),
     row("compression.gzip.level", Int, "-1", Stored, "Level for recompressing to gzip; -1 is the codec's own.")
         .valid(Between(-1, 9)).synonyms(&[from("compression.gzip.level")]),
@@ -100,9 +100,9 @@ pub const TOPIC: &[Definition] = &[
         .valid(Only("false", NOT_TIERED)),
     row("remote.storage.enable", Boolean, "false", Stored, "Whether tiered storage is on.")
         .valid(Only("false", NOT_TIERED)),
-    row("retention.bytes", Long, "-1", Honoured, "Size of a partition above which `delete` drops its oldest records; negative for no limit.")
+    row("retention.bytes", Long, "-1", Stored, "Size of a partition above which `delete` drops its oldest records; negative for no limit.")
         .synonyms(&[from("log.retention.bytes")]),
-    row("retention.ms", Long, "604800000", Honoured, "Age at which `delete` drops records; -1 for never.")
+    row("retention.ms", Long, "604800000", Stored, "Age at which `delete` drops records; -1 for never.")
         .valid(AtLeast(-1))
         .synonyms(&[from("log.retention.ms"), counted_in(MINUTES, "log.retention.minutes"), counted_in(HOURS, "log.retention.hours")]),
     row("segment.bytes", Int, "1073741824", Stored, "Size at which a segment is closed. Trestle's is `trestle.segment.bytes`, for all topics.")
@@ -202,12 +202,12 @@ pub const BROKER: &[Definition] = &[
     row("log.message.timestamp.type", String, "CreateTime", Honoured, "Default of the topic setting `message.timestamp.type`.")
         .valid(OneOf(TIMESTAMP_TYPES)).dynamic(),
     row("log.preallocate", Boolean, "false", Stored, "Default of the topic setting `preallocate`.").dynamic(),
-    row("log.retention.bytes", Long, "-1", Honoured, "Default of the topic setting `retention.bytes`.").dynamic(),
-    row("log.retention.hours", Int, "168", Honoured, "Default of the topic setting `retention.ms`, in hours; -1 for never.")
+    row("log.retention.bytes", Long, "-1", Stored, "Default of the topic setting `retention.bytes`.").dynamic(),
+    row("log.retention.hours", Int, "168", Stored, "Default of the topic setting `retention.ms`, in hours; -1 for never.")
         .valid(AtLeast(-1)),
-    row("log.retention.minutes", Int, "", Honoured, "Default of the topic setting `retention.ms`, in minutes; stronger than `log.retention.hours`.")
+    row("log.retention.minutes", Int, "", Stored, "Default of the topic setting `retention.ms`, in minutes; stronger than `log.retention.hours`.")
         .without_default().valid(AtLeast(-1)),
-    row("log.retention.ms", Long, "", Honoured, "Default of the topic setting `retention.ms`; stronger than `log.retention.minutes`.")
+    row("log.retention.ms", Long, "", Stored, "Default of the topic setting `retention.ms`; stronger than `log.retention.minutes`.")
         .without_default().valid(AtLeast(-1)).dynamic(),
     row("log.roll.hours", Int, "168", Stored, "Default of the topic setting `segment.ms`, in hours.")
         .valid(AtLeast(1)),
@@ -292,6 +292,8 @@ pub const BROKER: &[Definition] = &[
     row("trestle.strict.replication", Boolean, "false", Honoured, "Whether a replication factor above the number of brokers is refused, as Kafka does."),
     row("trestle.tail.bytes", Long, "67108864", Honoured, "Memory for recent records, over all partitions, so that consumers that keep up cause no read.")
         .valid(AtLeast(0)),
+    row("trestle.upkeep.interval.ms", Long, "5000", Honoured, "How often the store looks for rows to compact; nothing is looked for while nothing is written.")
+        .valid(AtLeast(1)),
     row("trestle.wal.file.bytes", Long, "67108864", Honoured, "A file of the write-ahead log is closed past this size.")
         .valid(AtLeast(65_536)),
     row("unclean.leader.election.enable", Boolean, "false", Stored, "Default of the topic setting.").dynamic(),

@@ -1,5 +1,6 @@
 //! The instruments of each room.
 
+use std::fmt;
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -58,8 +59,8 @@ pub struct ApiLabel {
 pub struct ErrorLabel {
     /// The API's name.
     pub api: &'static str,
-    /// Kafka's name for the error.
-    pub error: &'static str,
+    /// The error's name.
+    pub error: String,
 }
 
 /// Instruments of the Kafka APIs.
@@ -67,7 +68,7 @@ pub struct ErrorLabel {
 pub struct ApiMetrics {
     /// Requests read.
     pub requests: Family<ApiLabel, Counter>,
-    /// Errors in answers: one for each topic, partition or request that got one.
+    /// Partitions answered with an error, in Produce and Fetch.
     pub errors: Family<ErrorLabel, Counter>,
     /// From a request read to its response ready.
     pub seconds: LatencyFamily<ApiLabel>,
@@ -80,7 +81,7 @@ impl ApiMetrics {
             errors: declare.counters(
                 "request_errors",
                 "api, error",
-                "Errors answered: one for each topic, partition or request that got one.",
+                "Partitions answered with an error, in Produce and Fetch.",
             ),
             seconds: declare.latencies(
                 "request_seconds",
@@ -102,8 +103,9 @@ impl ApiMetrics {
             .observe(elapsed.as_secs_f64());
     }
 
-    /// A response of `api` holds `error`.
-    pub fn error(&self, api: &'static str, error: &'static str) {
+    /// A partition is answered with `error`, by its name, in a response of `api`.
+    pub fn error(&self, api: &'static str, error: impl fmt::Debug) {
+        let error = format!("{error:?}");
         self.errors.get_or_create(&ErrorLabel { api, error }).inc();
     }
 }
@@ -111,39 +113,39 @@ impl ApiMetrics {
 /// Instruments of the partitions.
 #[derive(Debug)]
 pub struct PartitionMetrics {
-    /// Partitions in memory.
-    pub open: Gauge,
-    /// Bytes of record batches appended.
-    pub produced_bytes: Counter,
-    /// Records appended.
-    pub produced_records: Counter,
-    /// Record batches appended.
-    pub produced_batches: Counter,
-    /// Bytes of record batches returned by fetches.
-    pub fetched_bytes: Counter,
-    /// Record batches returned by fetches.
-    pub fetched_batches: Counter,
-    /// Records in them.
-    pub fetched_records: Counter,
+    produced_batches: Counter,
+    produced_bytes: Counter,
+    produced_records: Counter,
+    fetched_batches: Counter,
+    fetched_bytes: Counter,
 }
 
 impl PartitionMetrics {
     pub(super) fn new(declare: &mut Declare<'_>) -> Self {
         Self {
-            open: declare.gauge("partitions_open", "Partitions held in memory."),
-            produced_bytes: declare.counter("produced_bytes", "Bytes of record batches appended."),
-            produced_records: declare.counter("produced_records", "Records appended."),
-            produced_batches: declare.counter("produced_batches", "Record batches appended."),
-            fetched_bytes: declare.counter(
-                "fetched_bytes",
-                "Bytes of record batches returned by fetches.",
+            produced_batches: declare.counter(
+                "produced_batches",
+                "Record batches taken from producers; a retry that is recognised counts too.",
             ),
+            produced_bytes: declare.counter("produced_bytes", "Their bytes, as they came."),
+            produced_records: declare.counter("produced_records", "Their records."),
             fetched_batches: declare
                 .counter("fetched_batches", "Record batches returned by fetches."),
-            fetched_records: declare.counter(
-                "fetched_records",
-                "Records in the batches returned by fetches.",
-            ),
+            fetched_bytes: declare.counter("fetched_bytes", "Their bytes."),
         }
+    }
+
+    /// A batch was taken from a producer.
+    pub fn produced(&self, bytes: usize, records: i32) {
+        self.produced_batches.inc();
+        self.produced_bytes.inc_by(bytes as u64);
+        self.produced_records
+            .inc_by(u64::from(records.unsigned_abs()));
+    }
+
+    /// Batches are returned by a fetch.
+    pub fn fetched(&self, batches: usize, bytes: usize) {
+        self.fetched_batches.inc_by(batches as u64);
+        self.fetched_bytes.inc_by(bytes as u64);
     }
 }

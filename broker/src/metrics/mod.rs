@@ -85,9 +85,9 @@ mod tests {
     #[test]
     fn two_brokers_do_not_share_counters() {
         let (one, other) = (Metrics::default(), Metrics::default());
-        one.partition.produced_records.inc_by(5);
-        assert_eq!(one.partition.produced_records.get(), 5);
-        assert_eq!(other.partition.produced_records.get(), 0);
+        one.partition.produced(100, 5);
+        assert!(one.text().contains("trestle_produced_records_total 5\n"));
+        assert!(other.text().contains("trestle_produced_records_total 0\n"));
     }
 
     #[test]
@@ -95,13 +95,15 @@ mod tests {
         let metrics = Metrics::default();
         metrics.api.request("Produce");
         metrics.api.answered("Produce", Duration::from_micros(300));
-        metrics.api.error("Produce", "NOT_LEADER_OR_FOLLOWER");
+        #[derive(Debug)]
+        struct NotLeaderOrFollower;
+        metrics.api.error("Produce", NotLeaderOrFollower);
         let text = metrics.text();
         for line in [
             "# HELP trestle_requests Requests read.\n",
             "# TYPE trestle_requests counter\n",
             "trestle_requests_total{api=\"Produce\"} 1\n",
-            "trestle_request_errors_total{api=\"Produce\",error=\"NOT_LEADER_OR_FOLLOWER\"} 1\n",
+            "trestle_request_errors_total{api=\"Produce\",error=\"NotLeaderOrFollower\"} 1\n",
             "trestle_request_seconds_bucket{le=\"0.00025\",api=\"Produce\"} 0\n",
             "trestle_request_seconds_bucket{le=\"0.0005\",api=\"Produce\"} 1\n",
             "trestle_connections 0\n",

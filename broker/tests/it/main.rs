@@ -6,6 +6,7 @@
     reason = "these tests read the workspace's own files"
 )]
 
+mod command;
 mod docs;
 mod source;
 mod tidy;

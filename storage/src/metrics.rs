@@ -1,0 +1,60 @@
+//! What a store counts, and with what. The engine counts with the same recorder.
+
+use std::fmt;
+use std::sync::Arc;
+
+use slatedb_common::metrics::{CounterFn, MetricsRecorder, NoopMetricsRecorder};
+
+/// The instruments of a store; by default they count nothing.
+#[derive(Clone)]
+pub struct Metrics {
+    pub(crate) recorder: Arc<dyn MetricsRecorder>,
+    /// Reads answered from memory.
+    pub(crate) tail_reads: Arc<dyn CounterFn>,
+    /// Reads that went to the engine.
+    pub(crate) engine_reads: Arc<dyn CounterFn>,
+    /// Batches of write sets that became durable.
+    pub(crate) commits: Arc<dyn CounterFn>,
+    /// Their bytes, as write sets count them.
+    pub(crate) committed_bytes: Arc<dyn CounterFn>,
+}
+
+impl Metrics {
+    /// Instruments registered with `recorder`, which the engine gets too.
+    pub fn new(recorder: Arc<dyn MetricsRecorder>) -> Self {
+        let reads = |from| {
+            recorder.register_counter(
+                "trestle.storage.reads",
+                "Reads of a log, by where the entries came from: memory (tail) or the engine.",
+                &[("from", from)],
+            )
+        };
+        Self {
+            tail_reads: reads("tail"),
+            engine_reads: reads("engine"),
+            commits: recorder.register_counter(
+                "trestle.storage.commits",
+                "Batches of write sets that became durable.",
+                &[],
+            ),
+            committed_bytes: recorder.register_counter(
+                "trestle.storage.committed.bytes",
+                "Bytes of write sets that became durable.",
+                &[],
+            ),
+            recorder,
+        }
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new(Arc::new(NoopMetricsRecorder::new()))
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
