@@ -144,14 +144,9 @@ impl Broker {
         self.field("status", "VmHWM:") as f64 * 1024.0 / 1e6
     }
 
-    /// Bytes sent towards the disk so far.
+    /// Bytes sent towards the disk so far. Not `wchar`, which counts a wake-up of a thread as a write.
     pub(crate) fn disk_bytes_written(&self) -> u64 {
         self.field("io", "write_bytes:")
-    }
-
-    /// Bytes passed to write calls so far, whatever they went to.
-    pub(crate) fn bytes_written(&self) -> u64 {
-        self.field("io", "wchar:")
     }
 
     pub(crate) fn since_start(&self) -> Duration {

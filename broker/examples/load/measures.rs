@@ -184,11 +184,11 @@ async fn idle(bench: &Bench, report: &mut Report) -> Result<()> {
     create(&broker, TOPIC, 1).await?;
     // What the start itself still has to do is not idleness.
     tokio::time::sleep(Duration::from_secs(3)).await;
-    let (cpu, written) = (broker.cpu_seconds(), broker.bytes_written());
+    let (cpu, written) = (broker.cpu_seconds(), broker.disk_bytes_written());
     let seconds = (60 / bench.divide).max(5);
     tokio::time::sleep(Duration::from_secs(seconds)).await;
     let share = (broker.cpu_seconds() - cpu) / seconds as f64 * 100.0;
-    let written = (broker.bytes_written() - written) as f64;
+    let written = (broker.disk_bytes_written() - written) as f64;
     report.figure(
         "idle",
         "resident memory",
