@@ -33,7 +33,15 @@ oracle:
 # Figures beside their targets, with a raw append as the yardstick
 bench *measures:
     cargo build --release --bin trestle
-    cargo run --release --example load -- {{measures}}
+    cargo run --release -p trestle --example load -- {{measures}}
+
+# The same for the store alone
+bench-storage:
+    cargo run --release -p trestle-storage --example storage_bench -- all
+
+# One fuzz target (frame, batch), a minute unless told
+fuzz target seconds="60":
+    broker/fuzz/run {{target}} {{seconds}}
 
 # The static binary, built and proven
 static:

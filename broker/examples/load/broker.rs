@@ -149,6 +149,11 @@ impl Broker {
         self.field("io", "write_bytes:")
     }
 
+    /// Bytes that read calls returned so far; what comes from sockets is not counted.
+    pub(crate) fn bytes_read(&self) -> u64 {
+        self.field("io", "rchar:")
+    }
+
     pub(crate) fn since_start(&self) -> Duration {
         self.started.elapsed()
     }

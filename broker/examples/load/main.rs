@@ -1,7 +1,7 @@
 //! A load generator over TCP, and the bench of the broker: each measure starts a broker of its own,
 //! loads it, and prints the figure beside its target, with the broker's CPU, memory and writes.
 //!
-//! `cargo build --release --bin trestle && cargo run --release --example load` runs every measure;
+//! `cargo build --release --bin trestle && cargo run --release -p trestle --example load` runs every measure;
 //! names after `--` pick some. A raw append of the same bytes to a file is measured in the same run,
 //! as the yardstick of what the disk gives.
 //!

@@ -1,5 +1,6 @@
 //! The measures: each starts its own broker, loads it and reports.
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -68,6 +69,11 @@ pub(crate) const ALL: &[Measure] = &[
         name: "consume",
         about: "catch-up of one partition among ten, from page cache",
         run: |b, r| Box::pin(catch_up(b, r)),
+    },
+    Measure {
+        name: "tail",
+        about: "a consumer that keeps up: delay from send to receipt, and what the broker reads for it",
+        run: |b, r| Box::pin(tail(b, r)),
     },
     Measure {
         name: "memory",
@@ -444,6 +450,66 @@ async fn read_partition(broker: &Broker, partition: i32) -> Result<(f64, f64)> {
             return Ok((bytes as f64, began.elapsed().as_secs_f64()));
         }
     }
+}
+
+/// One producer sends a record at a time; one consumer follows it with long polls.
+async fn tail(bench: &Bench, report: &mut Report) -> Result<()> {
+    let broker = bench.start(&bench.fresh(), &["--fsync", "true"])?;
+    create(&broker, TOPIC, 1).await?;
+    let count = bench.work(20_000) as usize;
+    let sent_at = RefCell::new(Vec::with_capacity(count));
+    let batch = wire::record_batch(1, 1024);
+    let read_before = broker.bytes_read();
+    let producing = async {
+        let mut connection = Connection::open(&broker.address).await?;
+        let mut frame = wire::produce(TOPIC, 0, &batch);
+        for _ in 0..count {
+            sent_at.borrow_mut().push(Instant::now());
+            wire::produced(connection.call(&mut frame).await?)?;
+        }
+        anyhow::Ok(())
+    };
+    let consuming = async {
+        let mut connection = Connection::open(&broker.address).await?;
+        let mut latencies = Latencies::default();
+        // Offset 0 is the record that `create` left.
+        let mut offset = 1;
+        while offset <= count as i64 {
+            let mut frame = wire::fetch(TOPIC, 0, offset, 500, 4 << 20);
+            let answer = wire::fetched(connection.call(&mut frame).await?, offset)?;
+            let now = Instant::now();
+            for record in offset..answer.next_offset {
+                latencies.add(now - sent_at.borrow()[record as usize - 1]);
+            }
+            offset = answer.next_offset;
+        }
+        Ok(latencies)
+    };
+    let (_, mut latencies) = futures::future::try_join(producing, consuming).await?;
+    let read = (broker.bytes_read() - read_before) as f64 / (count * batch.len()) as f64;
+    report.figure(
+        "tail",
+        "send to receipt, fsync on, p50",
+        latencies.percentile(0.5),
+        "ms",
+        Target::None,
+    );
+    report.figure(
+        "tail",
+        "send to receipt, fsync on, p99",
+        latencies.percentile(0.99),
+        "ms",
+        Target::None,
+    );
+    // Wake-ups between threads are reads of eight bytes, which is why this is not exactly nothing.
+    report.figure(
+        "tail",
+        "read from files per byte consumed",
+        read,
+        "bytes/byte",
+        Target::AtMost(0.05),
+    );
+    Ok(())
 }
 
 async fn in_memory(bench: &Bench, report: &mut Report) -> Result<()> {
