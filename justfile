@@ -43,6 +43,14 @@ bench-storage:
 fuzz target seconds="60":
     broker/fuzz/run {{target}} {{seconds}}
 
+# Write the generated pages of docs/ anew
+docs:
+    UPDATE_DOCS=1 cargo test -p trestle docs
+
+# kill -9 under load, many rounds
+crash rounds="100":
+    TRESTLE_CRASH_ROUNDS={{rounds}} cargo test --workspace kill
+
 # The static binary, built and proven
 static:
     PROFILE=dist .ci/static-binary
