@@ -89,15 +89,17 @@ def leaders(address, topic):
 
 
 def batches(address, topic, partition):
-    """Every batch of a partition: base offset, records, codec, producer id (Fetch v4)."""
+    """Every batch of a partition: base offset, records, codec, producer id (Fetch v10, the first that may carry zstd)."""
     found, offset = [], 0
     while True:
-        body = struct.pack(">iiiib", -1, 0, 1, 64 << 20, 0) + struct.pack(">i", 1) + _string(topic)
-        body += struct.pack(">iiqi", 1, partition, offset, 64 << 20)
-        reader = call(address, 1, 4, body)
-        reader.take("ii")
+        body = struct.pack(">iiiibii", -1, 0, 1, 64 << 20, 0, 0, -1) + struct.pack(">i", 1) + _string(topic)
+        body += struct.pack(">iiiqqi", 1, partition, -1, offset, -1, 64 << 20) + struct.pack(">i", 0)
+        reader = call(address, 1, 10, body)
+        _, error, _, _ = reader.take("ihii")
+        if error:
+            raise WireError(f"Fetch {topic}/{partition} at {offset}: error code {error}")
         reader.string()
-        _, _, error, high_watermark, _ = reader.take("iihqq")
+        _, _, error, high_watermark, _, _ = reader.take("iihqqq")
         if error:
             raise WireError(f"Fetch {topic}/{partition} at {offset}: error code {error}")
         reader.bytes(16 * max(reader.take("i"), 0))

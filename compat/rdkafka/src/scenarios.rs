@@ -1,6 +1,7 @@
 //! Every scenario of `scenarios.txt`, in its order.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::thread::{JoinHandle, spawn};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -481,7 +482,7 @@ fn auto_create_off() -> Outcome {
 }
 
 /// One long-lived idempotent producer; the broker goes away in the middle of its records.
-fn restart(how: &str) -> Outcome {
+fn restart(how: &'static str) -> Outcome {
     let (topic, sent) = (new_topic(1)?, numbered(20_000, 0));
     let producer = producer(&[
         ("enable.idempotence", "true"),
@@ -490,16 +491,22 @@ fn restart(how: &str) -> Outcome {
         ("reconnect.backoff.max.ms", "200"),
         ("retry.backoff.ms", "50"),
     ])?;
+    // The broker goes while records flow, and comes back before it goes again.
+    let mut going: Option<JoinHandle<Result<(), String>>> = None;
     for (i, value) in sent.iter().enumerate() {
+        if i == 5000 || i == 12_000 {
+            come_back(going.take())?;
+            going = Some(spawn(move || {
+                control(how).map(drop).map_err(|e| e.to_string())
+            }));
+        }
         send(
             &producer,
             BaseRecord::to(&topic).partition(0).payload(value),
         )?;
         producer.poll(Duration::ZERO);
-        if i == 5000 || i == 12_000 {
-            control(how)?;
-        }
     }
+    come_back(going)?;
     expect("delivered", finish(&producer)?, (sent.len(), Vec::new()))?;
     let got = values(&topic)?;
     let distinct: BTreeSet<&Vec<u8>> = got.iter().collect();
@@ -507,4 +514,14 @@ fn restart(how: &str) -> Outcome {
     expect("doubled", got.len() - distinct.len(), 0)?;
     expect("in order", got == sent, true)?;
     Ok("two restarts".to_owned())
+}
+
+fn come_back(
+    going: Option<JoinHandle<Result<(), String>>>,
+) -> Result<(), Box<dyn std::error::Error>> {
+    match going.map(JoinHandle::join) {
+        None | Some(Ok(Ok(()))) => Ok(()),
+        Some(Ok(Err(error))) => Err(error.into()),
+        Some(Err(_)) => Err("the thread that restarts the broker panicked".into()),
+    }
 }
