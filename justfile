@@ -53,4 +53,4 @@ crash rounds="100":
 
 # The static binary, built and proven
 static:
-    PROFILE=dist .ci/static-binary
+    .ci/static-binary
