@@ -191,7 +191,6 @@ async fn append(
         ));
     }
     partition.prepare(now).await?;
-    rooms.store.ready().await;
     let (bytes, records) = (batch.bytes.len(), batch.header.record_count);
     let receipt = partition.append(batch, now, rooms.config.producer_id_expiration_ms)?;
     rooms.metrics.partition.produced(bytes, records);

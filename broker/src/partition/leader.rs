@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::{OnceCell, oneshot};
+use tokio::sync::{OnceCell, oneshot, watch};
 use trestle_storage::{
     Entry, EntryFormat, Error, ErrorKind, Log, NewEntry, ReadLimit, Store, StoreState, WriteSet,
 };
@@ -69,14 +69,38 @@ pub struct Receipt {
     /// When it was appended, on a `LogAppendTime` topic.
     pub log_append_time: Option<Timestamp>,
     done: oneshot::Receiver<Result<(), AppendError>>,
+    store: watch::Receiver<StoreState>,
 }
 
 impl Receipt {
     /// Waits until the records would survive a crash and can be read.
+    ///
+    /// A store that stalls is an error at once, so that clients hear of it before they time out. The
+    /// records may then become durable all the same; an idempotent producer's retry is recognised.
     pub async fn durable(self) -> Result<(), AppendError> {
-        self.done
-            .await
-            .unwrap_or_else(|_| Err(AppendError::Storage("the store is closed".into())))
+        let Self {
+            done, mut store, ..
+        } = self;
+        tokio::select! {
+            biased;
+            done = done => done.unwrap_or_else(|_| Err(closed())),
+            stalled = store.wait_for(|state| matches!(state, StoreState::Stalled(_))) => {
+                Err(stalled.map_or_else(|_| closed(), |state| refusal(&state).unwrap_or_else(closed)))
+            }
+        }
+    }
+}
+
+fn closed() -> AppendError {
+    AppendError::Storage("the store is closed".into())
+}
+
+/// Why a store in `state` takes no appends, if it takes none.
+fn refusal(state: &StoreState) -> Option<AppendError> {
+    match state {
+        StoreState::Open => None,
+        StoreState::Stalled(why) => Some(AppendError::Storage(why.as_str().into())),
+        StoreState::Closed(error) => Some(AppendError::Storage(error.to_string().into())),
     }
 }
 
@@ -151,9 +175,21 @@ impl Partition {
         self.waiters.remove(waiter);
     }
 
-    /// Loads what the first append needs; later calls return at once.
+    /// Loads what the first append needs, and waits until the store has room for another.
+    ///
+    /// # Errors
+    /// A store that cannot be read, or that has stalled and so makes no room.
     pub async fn prepare(&self, now: Timestamp) -> Result<(), AppendError> {
-        self.state(now).await.map(drop)
+        self.state(now).await?;
+        let mut store = self.store.state();
+        tokio::select! {
+            biased;
+            () = self.store.ready() => Ok(()),
+            state = store.wait_for(|state| !matches!(state, StoreState::Open)) => match state {
+                Ok(state) => refusal(&state).map_or(Ok(()), Err),
+                Err(_) => Err(closed()),
+            }
+        }
     }
 
     async fn state(&self, now: Timestamp) -> Result<&Mutex<State>, AppendError> {
@@ -191,12 +227,9 @@ impl Partition {
         if self.is_gone() {
             return Err(AppendError::Gone);
         }
-        match &*self.store.state().borrow() {
-            StoreState::Open => {}
-            StoreState::Stalled(why) => return Err(AppendError::Storage(why.as_str().into())),
-            StoreState::Closed(error) => {
-                return Err(AppendError::Storage(error.to_string().into()));
-            }
+        let store = self.store.state();
+        if let Some(refusal) = refusal(&store.borrow()) {
+            return Err(refusal);
         }
         let state = self
             .state
@@ -216,6 +249,7 @@ impl Partition {
                     base_offset: appended.base_offset,
                     log_append_time,
                     done,
+                    store,
                 });
             }
             Verdict::New(base_offset) => base_offset,
@@ -250,6 +284,7 @@ impl Partition {
             base_offset,
             log_append_time,
             done,
+            store,
         })
     }
 
