@@ -71,20 +71,35 @@ impl Drop for Share {
 }
 
 /// Bytes that all connections together may hold in requests that are not answered.
+///
+/// A part is kept for small frames alone, so that those who wait with big ones do not hold them up.
 #[derive(Debug)]
 pub(super) struct Budget {
     free: Arc<Semaphore>,
     total: usize,
+    free_for_small: Option<Arc<Semaphore>>,
     in_flight_bytes: Gauge,
 }
+
+/// A frame up to this size is small.
+const SMALL_LEN: usize = 64 * 1024;
+
+/// Kept for small frames: this part of the budget, up to so many bytes.
+const SMALL_PART: usize = 16;
+const SMALL_MAX: usize = 8 << 20;
 
 impl Budget {
     /// `total` bytes; those taken show in `in_flight_bytes`.
     pub(super) fn new(total: usize, in_flight_bytes: Gauge) -> Self {
         let total = total.clamp(1, u32::MAX as usize);
+        let small = match (total / SMALL_PART).min(SMALL_MAX) {
+            small if small >= SMALL_LEN => small,
+            _ => 0,
+        };
         Self {
-            free: Arc::new(Semaphore::new(total)),
-            total,
+            free: Arc::new(Semaphore::new(total - small)),
+            total: total - small,
+            free_for_small: (small > 0).then(|| Arc::new(Semaphore::new(small))),
             in_flight_bytes,
         }
     }
@@ -94,16 +109,24 @@ impl Budget {
         frame_len.min(self.total) as u32
     }
 
+    /// What is kept for frames of this size, if it is a small one.
+    fn kept_for(&self, frame_len: usize) -> Option<&Arc<Semaphore>> {
+        let kept = self.free_for_small.as_ref();
+        kept.filter(|_| frame_len <= SMALL_LEN)
+    }
+
     fn try_take(&self, frame_len: usize) -> Option<Share> {
         let share = self.share_of(frame_len);
-        let permit = self.free.clone().try_acquire_many_owned(share).ok()?;
+        let take = |free: &Arc<Semaphore>| free.clone().try_acquire_many_owned(share).ok();
+        let permit = take(&self.free).or_else(|| take(self.kept_for(frame_len)?))?;
         Some(Share::new(permit, self.in_flight_bytes.clone()))
     }
 
     /// Waits for its turn; those who wait are served in order, so that a big frame is not starved.
     fn take(&self, frame_len: usize) -> BoxFuture<'static, Share> {
         let share = self.share_of(frame_len);
-        let taken = self.free.clone().acquire_many_owned(share);
+        let free = self.kept_for(frame_len).unwrap_or(&self.free);
+        let taken = free.clone().acquire_many_owned(share);
         let in_flight_bytes = self.in_flight_bytes.clone();
         Box::pin(async move {
             let permit = taken.await.expect("the budget is never closed");

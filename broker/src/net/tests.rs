@@ -388,6 +388,26 @@ async fn the_budget_covers_all_connections_until_the_answer() {
 }
 
 #[tokio::test]
+async fn small_requests_do_not_wait_behind_big_ones() {
+    let bench = Bench::new(Limits {
+        queued_request_max_bytes: 2 << 20,
+        ..LIMITS
+    });
+    let (mut one, mut two, mut small) = (bench.connect(), bench.connect(), bench.connect());
+    let text = format!("later {}", "x".repeat(1_800_000));
+    one.send(PRODUCE, 1, &text).await;
+    bench.started(&[&text[..20]]).await;
+    two.write(&frame(PRODUCE, 2, &[b'y'; 1_800_000])[..1000])
+        .await;
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+    small.send(METADATA, 3, "small").await;
+    small.expect(3, "small").await;
+    bench.started(&[&text[..20], "small"]).await;
+}
+
+#[tokio::test]
 async fn a_request_that_stops_half_way_is_not_waited_for() {
     let bench = Bench::new(Limits {
         queued_request_max_bytes: 1000,
