@@ -77,6 +77,8 @@ pub(crate) struct BatchBuilder<'a> {
     /// those of other logs.
     groups: Vec<Group>,
     group_of: HashMap<usize, usize>,
+    /// Holds every log whose writing half was changed: one that is opened anew reads the store, which
+    /// does not know of the change until the batch is written.
     updates: Vec<LogUpdate>,
     done: Vec<(Done, Result<Committed>)>,
     bytes: usize,
@@ -255,6 +257,7 @@ impl<'a> BatchBuilder<'a> {
             Change::Clear { log, directories } => {
                 self.flush_groups();
                 self.clear(&log, &directories);
+                self.update(&log);
             }
         }
     }
@@ -411,19 +414,33 @@ impl<'a> BatchBuilder<'a> {
         }
     }
 
-    /// Makes sure that a segment is open, sealing the present one if it is due.
+    /// Makes sure that a segment is open, sealing the present one if it is due. One batch appends to
+    /// one segment.
     fn ensure_segment(&mut self) {
         if std::mem::replace(&mut self.appended, true) {
             return;
         }
-        if let Some(open) = &self.assigned.open {
+        let due = self.assigned.open.as_ref().is_none_or(|open| {
             let interval_ms = self.core.options.segment_interval.as_millis() as i64;
-            let due = open.bytes >= self.core.options.segment_bytes
-                || self.now_ms.saturating_sub(open.meta.start_time_ms) >= interval_ms;
-            if !due {
-                return;
-            }
-            self.seal();
+            open.bytes >= self.core.options.segment_bytes
+                || self.now_ms.saturating_sub(open.meta.start_time_ms) >= interval_ms
+        });
+        if due {
+            self.roll();
+        }
+    }
+
+    /// Seals the open segment, if there is one, and opens the next. The last segment is always open,
+    /// so that no id is ever used twice.
+    fn roll(&mut self) {
+        if let Some(open) = self.assigned.open.take() {
+            self.sealed = true;
+            tracing::debug!(
+                segment = open.meta.id,
+                bytes = open.bytes,
+                "sealed a segment"
+            );
+            self.put_sealed(open.meta);
         }
         let meta = SegmentMeta {
             id: self.assigned.next_segment,
@@ -436,19 +453,6 @@ impl<'a> BatchBuilder<'a> {
             .put_bytes(SegmentMeta::key(meta.id), meta.value());
         self.core.segments.put(meta);
         self.assigned.open = Some(OpenSegment { meta, bytes: 0 });
-    }
-
-    fn seal(&mut self) {
-        let Some(open) = self.assigned.open.take() else {
-            return;
-        };
-        self.sealed = true;
-        tracing::debug!(
-            segment = open.meta.id,
-            bytes = open.bytes,
-            "sealed a segment"
-        );
-        self.put_sealed(open.meta);
     }
 
     /// Stores what a sealed segment holds; one that holds nothing is dropped.
@@ -506,7 +510,7 @@ impl<'a> BatchBuilder<'a> {
                 .delete(Directory::key(&inner.key, directory.first_offset));
             match &mut self.assigned.open {
                 Some(open) if open.meta.id == directory.segment => {
-                    open.meta.live_logs -= 1;
+                    open.meta.live_logs = open.meta.live_logs.saturating_sub(1);
                     self.batch
                         .delete(Listing::key(&inner.key, directory.segment));
                 }
@@ -528,6 +532,15 @@ impl<'a> BatchBuilder<'a> {
             self.batch.delete(LogState::key(&inner.key));
         } else {
             self.put_state(log, &writer);
+        }
+        if self
+            .assigned
+            .open
+            .as_ref()
+            .is_some_and(|open| open.meta.live_logs == 0 && open.bytes > 0)
+        {
+            // Nothing in it lives: let it go now, not when the next append comes.
+            self.roll();
         }
     }
 

@@ -1,6 +1,7 @@
 //! Clearing up after trims and removals: finds the segments that hold nothing of a log any more and
 //! takes them out of its directory. A segment that no directory names is dropped.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
@@ -11,28 +12,36 @@ use crate::queue::Queued;
 use crate::write_set::Change;
 use crate::{Log, Result, lookup};
 
-/// Clears up after the logs it is told of, one at a time, until the publisher has ended.
+/// Most logs that are cleared up after in one commit.
+const MAX_LOGS: usize = 256;
+
+/// Clears up after the logs it is told of, until the publisher has ended.
 pub(crate) async fn run(mut logs: mpsc::UnboundedReceiver<Log>) {
-    while let Some(log) = logs.recv().await {
-        let cleared = clear(log.inner()).await;
-        if let Err(error) = cleared {
-            // Found again when the store opens, or with the next trim.
-            tracing::debug!(log = ?log.key(), %error, "not cleared");
+    let mut told = Vec::new();
+    while logs.recv_many(&mut told, MAX_LOGS).await > 0 {
+        if let Err(error) = clear(told.drain(..)).await {
+            // Done when the store opens again, or with the next trim.
+            tracing::debug!(%error, "not cleared up");
         }
     }
 }
 
-async fn clear(log: &Arc<Inner>) -> Result<()> {
-    let directories = dead(log).await?;
-    let change = Change::Clear {
-        log: Log::new(Arc::clone(log)),
-        directories,
-    };
+async fn clear(logs: impl Iterator<Item = Log>) -> Result<()> {
+    let mut changes = Vec::new();
+    let mut core = None;
+    let mut seen = HashSet::new();
+    // A directory row must not be taken out twice.
+    for log in logs.filter(|log| seen.insert(Arc::as_ptr(log.inner()) as usize)) {
+        let directories = dead(log.inner()).await?;
+        core = Some(Arc::clone(&log.inner().core));
+        changes.push(Change::Clear { log, directories });
+    }
+    let Some(core) = core else { return Ok(()) };
     let (done, committed) = oneshot::channel();
     let done = Box::new(move |result| {
         let _ = done.send(result);
     });
-    log.core.queue.push(Queued::new(vec![change], done));
+    core.queue.push(Queued::new(changes, done));
     // Not answered only when the tasks of the store have gone.
     committed.await.map_or(Ok(()), |result| result.map(|_| ()))
 }

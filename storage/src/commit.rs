@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use slatedb::config::{FlushOptions, FlushType};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 
 use crate::batch::{Assigned, BatchBuilder};
 use crate::publish::Flight;
@@ -22,7 +22,7 @@ pub(crate) struct Committer {
     assigned: Assigned,
     flights: mpsc::UnboundedSender<Flight>,
     /// Told of every write, if somebody has to ask for durability.
-    written: Option<Arc<Notify>>,
+    written: Option<mpsc::Sender<()>>,
     /// Why nothing more is written.
     failed: Option<Error>,
     last_seqnum: u64,
@@ -33,7 +33,7 @@ impl Committer {
         core: Arc<Core>,
         assigned: Assigned,
         flights: mpsc::UnboundedSender<Flight>,
-        written: Option<Arc<Notify>>,
+        written: Option<mpsc::Sender<()>>,
     ) -> Self {
         Self {
             core,
@@ -75,7 +75,8 @@ impl Committer {
                 self.last_seqnum = handle.seqnum();
                 flight.seqnum = handle.seqnum();
                 if let Some(written) = &self.written {
-                    written.notify_one();
+                    // Full: a flush that will cover this write is due already.
+                    let _ = written.try_send(());
                 }
                 if built.sealed {
                     self.freeze_memtable();

@@ -1,7 +1,6 @@
 //! One SlateDB: opening and fencing it, committing to it in order, closing it.
 
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -9,7 +8,7 @@ use dashmap::DashMap;
 use slatedb::config::{DurabilityLevel, FlushOptions, FlushType, ReadOptions, ScanOptions};
 use slatedb::{Db, KeyValue};
 use slatedb_common::clock::SystemClock;
-use tokio::sync::{Mutex, Notify, mpsc, watch};
+use tokio::sync::{Mutex, mpsc, watch};
 
 use crate::commit::Committer;
 use crate::key::{Directory, LogKey, Row};
@@ -142,14 +141,11 @@ impl Store {
         let (flights, landing) = mpsc::unbounded_channel();
         let (clearing, cleared) = mpsc::unbounded_channel();
         // The write-ahead logs on disk and in memory flush themselves.
-        let written =
-            matches!(core.options.data, DataUrl::S3 { .. }).then(|| Arc::new(Notify::new()));
-        if let Some(written) = &written {
-            tokio::spawn(flush_when_written(
-                Arc::downgrade(&core),
-                Arc::clone(written),
-            ));
-        }
+        let written = matches!(core.options.data, DataUrl::S3 { .. }).then(|| {
+            let (written, flushing) = mpsc::channel(1);
+            tokio::spawn(flush_when_written(Arc::downgrade(&core), flushing));
+            written
+        });
         if let Some(wal) = &core.wal {
             tokio::spawn(tell_when_stalled(Arc::downgrade(&core), wal.stalled()));
         }
@@ -404,21 +400,16 @@ async fn tell_when_stalled(core: Weak<Core>, mut stalled: watch::Receiver<Option
 }
 
 /// Asks for durability after writes: soon after the first, and then at most once an interval, for each
-/// flush is a request that costs money. Ends with the store.
-async fn flush_when_written(core: Weak<Core>, written: Arc<Notify>) {
-    // A store that is dropped drops its end of `written` last: look now and then.
-    const LOOK: Duration = Duration::from_secs(3600);
+/// flush is a request that costs money. Ends with the commit task.
+async fn flush_when_written(core: Weak<Core>, mut written: mpsc::Receiver<()>) {
     let mut next_flush = DateTime::<Utc>::MIN_UTC;
-    loop {
-        let told = tokio::time::timeout(LOOK, written.notified()).await.is_ok();
+    while written.recv().await.is_some() {
         let Some(core) = core.upgrade() else { return };
-        if !told {
-            continue;
-        }
         let wait = next_flush.signed_duration_since(core.clock.now()).to_std();
         let wait = wait.unwrap_or_default().max(core.options.flush_linger);
         core.clock.sleep(wait).await;
         next_flush = core.clock.now() + core.options.flush_interval;
+        // Why it failed, the publisher learns from the engine.
         if core.db.flush().await.is_err() {
             return;
         }

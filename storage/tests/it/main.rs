@@ -6,5 +6,6 @@ mod growth;
 mod model;
 mod s3;
 mod s3_child;
+mod stored;
 mod support;
 mod wal;

@@ -15,6 +15,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use trestle_storage::{Entry, EntryFormat, Log, NewEntry, Options, ReadLimit, Store, WriteSet};
 
+use crate::stored;
 use crate::support::{clock, commit, in_directory, read_all};
 
 /// What a log holds.
@@ -254,7 +255,10 @@ impl World {
         if nothing {
             expected.clear();
         }
-        same(&found, &expected).with_context(|| format!("{name} from {offset}"))?;
+        same(&found, &expected).with_context(|| {
+            let sizes: Vec<_> = expected.iter().map(|entry| entry.payload.len()).collect();
+            format!("{name} from {offset} to {end_offset}, {max_bytes} bytes, expected {sizes:?}")
+        })?;
 
         let timestamp = self.rng.random_range(-1..1_000_001);
         let from = log.search_from(timestamp).await?;
