@@ -7,6 +7,46 @@
 //!
 //! What changes together is gathered in a [`WriteSet`] and committed; a commit is acknowledged when
 //! it would survive a crash, and only then can it be read.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use slatedb_common::clock::DefaultSystemClock;
+//! use trestle_storage::{DataUrl, EntryFormat, NewEntry, Options, ReadLimit, Store, WriteSet};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # tokio::runtime::Runtime::new()?.block_on(async {
+//! let options = Options::new(DataUrl::Memory);
+//! let store = Store::open(options, Arc::new(DefaultSystemClock::new())).await?;
+//! let log = store.log(b"greetings").await?;
+//!
+//! let mut write_set = WriteSet::new();
+//! write_set.append(
+//!     &log,
+//!     NewEntry {
+//!         first_offset: log.bounds().end_offset,
+//!         count: 1,
+//!         max_timestamp: -1,
+//!         format: EntryFormat::Raw,
+//!         payload: "hello".into(),
+//!     },
+//! );
+//! let (done, committed) = tokio::sync::oneshot::channel();
+//! store.ready().await;
+//! store.commit(write_set, move |result| {
+//!     let _ = done.send(result);
+//! });
+//! let committed = committed.await??;
+//!
+//! let limit = ReadLimit { end_offset: u64::MAX, max_bytes: 1 << 20, max_entries: 100 };
+//! let entries = log.read(0, limit).await?;
+//! assert_eq!(entries[0].payload, "hello");
+//! assert_eq!(entries[0].first_sequence, committed.first_sequence);
+//! store.close().await?;
+//! # Ok(())
+//! # })
+//! # }
+//! ```
 
 mod batch;
 mod clear;

@@ -98,8 +98,8 @@ pub struct Options {
     /// On S3, the least time from one flush to the next: it bounds the requests a second. Default
     /// 100 ms.
     pub flush_interval: Duration,
-    /// How often the store looks for rows to compact and, less often, for files to remove. Default
-    /// 5 s; nothing is looked for while nothing is written.
+    /// How often the store looks for rows to compact and, less often, for files to remove, while it is
+    /// written to; at rest it hardly looks. Default 5 s; on S3 at least 15 s.
     pub upkeep_interval: Duration,
     /// What the store and the engine count with. By default nothing is counted.
     pub metrics: Metrics,

@@ -183,7 +183,7 @@ impl Publisher {
 
     fn closed(&self) -> Option<Error> {
         let status = self.status.borrow();
-        status.close_reason.map(|reason| Error::closed(reason))
+        status.close_reason.map(Error::closed)
     }
 
     fn fail(&mut self, error: Error) {

@@ -396,6 +396,8 @@ fn run(seed: u64, lives: usize, steps: usize) -> Result<()> {
                 drop(kept);
                 if !killed {
                     store.close().await?;
+                    let stored = directory.path().join("store");
+                    stored::check(&stored).await.context("what is stored")?;
                 }
                 anyhow::Ok(())
             })
