@@ -39,9 +39,9 @@ bench *measures:
 bench-storage:
     cargo run --release -p trestle-storage --example storage_bench -- all
 
-# One fuzz target (frame, batch), a minute unless told
-fuzz target seconds="60":
-    broker/fuzz/run {{target}} {{seconds}}
+# The fuzz targets (frame, batch), or one of them, a minute each unless told
+fuzz seconds="60" *target:
+    .ci/fuzz {{seconds}} {{target}}
 
 # Write the generated pages of docs/ anew
 docs:
