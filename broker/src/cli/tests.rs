@@ -218,7 +218,12 @@ fn the_environment_of_kafkas_images_is_accepted() {
 
 #[test]
 fn wrong_usage_is_told_with_its_remedy() {
-    let cases: [(&[&str], &[(&str, &str)], &str); 9] = [
+    type Case = (
+        &'static [&'static str],
+        &'static [(&'static str, &'static str)],
+        &'static str,
+    );
+    let cases: [Case; 9] = [
         (
             &["--dta", "memory:"],
             &[],
