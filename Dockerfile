@@ -10,14 +10,13 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates \
     && mkdir -p /out/data
 WORKDIR /src
-COPY Cargo.toml Cargo.lock rust-toolchain.toml ./
+# Without rust-toolchain.toml, which would have rustup fetch another toolchain than the image's.
+COPY Cargo.toml Cargo.lock ./
 COPY storage storage
 COPY broker broker
 COPY protocol-tests protocol-tests
 # --target keeps the flag away from build scripts and procedural macros, which must stay dynamic.
-# The image's own toolchain is taken, whatever rust-toolchain.toml says.
-RUN RUSTUP_TOOLCHAIN=$(rustup show active-toolchain -v | head -1 | cut -d' ' -f1) \
-    RUSTFLAGS="-C target-feature=+crt-static" \
+RUN RUSTFLAGS="-C target-feature=+crt-static" \
     cargo build --locked --profile dist --bin trestle --target "$(rustc -vV | sed -n 's/^host: //p')" \
     && cp target/*/dist/trestle /out/trestle
 
