@@ -16,6 +16,7 @@ mod init_producer_id;
 mod list_offsets;
 mod metadata;
 mod offset_for_leader_epoch;
+mod old_versions;
 mod produce;
 mod produce_checks;
 mod scenarios;
