@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use trestle::api::TABLE;
 
-use crate::source::{Source, files};
+use crate::source::{Source, files, workspace};
 
 /// Rooms that any room may use. They use only each other, and only as listed in [`ROOMS`].
 const LEAVES: &[&str] = &["config", "env", "metrics", "types"];
@@ -469,6 +469,45 @@ fn snake(name: &str) -> String {
         snake.extend(c.to_lowercase());
     }
     snake
+}
+
+#[test]
+fn the_map_shows_the_land() {
+    let map = std::fs::read_to_string(workspace().join("docs/architecture.md")).expect("the map");
+    let all = all();
+    let mut found = Vec::new();
+    for word in map.split('`').skip(1).step_by(2) {
+        let is_path = !word.is_empty()
+            && word
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || "_/.".contains(c));
+        let exists = match is_path {
+            true if word.ends_with(".rs") => all
+                .iter()
+                .any(|file| file.path == word || file.path.ends_with(&format!("/{word}"))),
+            true if word.ends_with('/') => {
+                let inside = format!("/{word}");
+                all.iter()
+                    .any(|file| format!("/{}", file.path).contains(&inside))
+                    || workspace().join(word).is_dir()
+            }
+            _ => true,
+        };
+        if !exists {
+            found.push(word.to_owned());
+        }
+    }
+    for link in map
+        .split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split(')').next())
+    {
+        let path = link.split('#').next().unwrap_or(link);
+        if !path.is_empty() && !workspace().join("docs").join(path).exists() {
+            found.push(link.to_owned());
+        }
+    }
+    assert_none(found, "docs/architecture.md names what does not exist:");
 }
 
 #[test]
