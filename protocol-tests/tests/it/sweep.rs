@@ -1,4 +1,4 @@
-//! 8. Every API at every version that the broker announces answers a minimal valid request, and the
+//! Test 8: every API at every version that the broker announces answers a minimal valid request, and the
 //! answer decodes with no bytes left over.
 
 use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;

@@ -1,4 +1,4 @@
-//! 43. kill -9 at random moments under load, `TRESTLE_CRASH_ROUNDS` times (12 unless set): what was
+//! kill -9 at random moments under load (43), `TRESTLE_CRASH_ROUNDS` times, 12 unless set: what was
 //! acknowledged is at its offset with its bytes, offsets have no hole, a retry is recognised, and the
 //! directory does not grow by more than what is live.
 
