@@ -97,7 +97,7 @@ impl Process {
         let path = format!("/proc/{}/status", self.child.id());
         let status = std::fs::read_to_string(path).expect("the process's status");
         let line = status.lines().find_map(|line| line.strip_prefix(field));
-        let kib = line.and_then(|line| line.split_whitespace().nth(1));
+        let kib = line.and_then(|line| line.split_whitespace().next());
         let kib: usize = kib.and_then(|kib| kib.parse().ok()).expect("a size in kB");
         kib * 1024
     }

@@ -9,6 +9,7 @@ mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
 mod fetch;
+mod fetch_waits;
 mod find_coordinator;
 mod framing;
 mod idempotence;

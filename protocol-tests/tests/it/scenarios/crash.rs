@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use kafka_protocol::messages::ProduceRequest;
-use protocol_tests::{Batch, Broker, Client, Pending, codes, wait_until};
+use protocol_tests::{Batch, Broker, Client, Pending, codes, wait_for, wait_until};
 
 const TOPIC: &str = "crash";
 const WRITERS: i32 = 4;
@@ -37,6 +37,21 @@ fn value(partition: i32, offset: i64) -> Vec<u8> {
 }
 
 impl Writer {
+    fn new(client: &mut Client, partition: i32) -> Self {
+        let (id, epoch) = client.init_producer();
+        Self {
+            partition,
+            id,
+            epoch,
+            acknowledged: Arc::default(),
+            in_flight: Vec::new(),
+        }
+    }
+
+    fn acknowledged(&self) -> i64 {
+        self.acknowledged.load(Ordering::Relaxed)
+    }
+
     fn batch(&self, (first, count): (i64, usize)) -> Batch {
         let values: Vec<Vec<u8>> = (first..)
             .take(count)
@@ -89,7 +104,7 @@ impl Writer {
 
     /// The log holds what was acknowledged and perhaps some of what was under way, and nothing else.
     fn verify(&self, client: &mut Client, from: i64) {
-        let acknowledged = self.acknowledged.load(Ordering::Relaxed);
+        let acknowledged = self.acknowledged();
         let sent = self
             .in_flight
             .last()
@@ -117,72 +132,68 @@ impl Writer {
     }
 }
 
+/// Bytes of the files below a directory; they come and go while we look.
 fn disk_bytes(path: &Path) -> u64 {
-    let entries = std::fs::read_dir(path).expect("a directory");
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
     entries
-        .map(|entry| {
-            let path = entry.expect("a directory entry").path();
-            if path.is_dir() {
-                disk_bytes(&path)
-            } else {
-                path.metadata().map_or(0, |file| file.len())
-            }
+        .map(|entry| match entry.metadata() {
+            Ok(found) if found.is_dir() => disk_bytes(&entry.path()),
+            Ok(found) => found.len(),
+            Err(_) => 0,
         })
         .sum()
 }
 
+/// With the settings that everybody has.
 #[test]
 fn kills_under_load_lose_nothing() {
-    let Some(mut broker) = Broker::on_disk(&[]) else {
+    kill_under_load(&[]);
+}
+
+/// With small tables, files and segments, so that kills fall into flushes, rolls and compactions; and
+/// the directory is back to what is live soon after.
+#[test]
+fn kills_during_upkeep_lose_nothing_and_leave_nothing() {
+    let settings = [
+        "trestle.memtable.bytes=1048576",
+        "trestle.wal.file.bytes=1048576",
+        "trestle.segment.bytes=4194304",
+        "trestle.upkeep.interval.ms=100",
+    ];
+    let arguments: Vec<&str> = settings
+        .iter()
+        .flat_map(|setting| ["--set", setting])
+        .collect();
+    let Some((broker, live)) = kill_under_load(&arguments) else {
         return;
     };
-    let rounds = std::env::var("TRESTLE_CRASH_ROUNDS")
-        .map_or(12, |rounds| rounds.parse().expect("a number of rounds"));
+    let mut client = broker.connect();
+    client.create_topic("after", 1);
+    let data = broker.data_directory();
+    let allowed = live + live / 4 + (4 << 20);
+    wait_for("the disk use of what is live", || {
+        // The store looks after itself while it is written to.
+        client.produce("after", 0, Batch::counted(1));
+        let used = disk_bytes(&data);
+        (used < allowed).then_some(())
+    });
+}
+
+/// The broker after the last round, running, and the bytes of the records in it.
+fn kill_under_load(arguments: &[&str]) -> Option<(Broker, u64)> {
+    let mut broker = Broker::on_disk(arguments)?;
+    let rounds = std::env::var("TRESTLE_CRASH_ROUNDS");
+    let rounds: u32 = rounds.map_or(12, |rounds| rounds.parse().expect("a number of rounds"));
     let mut client = broker.connect();
     client.create_topic(TOPIC, WRITERS);
     let mut writers: Vec<Writer> = (0..WRITERS)
-        .map(|partition| {
-            let (id, epoch) = client.init_producer();
-            Writer {
-                partition,
-                id,
-                epoch,
-                acknowledged: Arc::default(),
-                in_flight: Vec::new(),
-            }
-        })
+        .map(|partition| Writer::new(&mut client, partition))
         .collect();
     for round in 0..rounds {
-        let before: Vec<i64> = writers
-            .iter()
-            .map(|writer| writer.acknowledged.load(Ordering::Relaxed))
-            .collect();
-        let counters: Vec<_> = writers
-            .iter()
-            .map(|writer| writer.acknowledged.clone())
-            .collect();
-        let threads: Vec<_> = writers
-            .drain(..)
-            .map(|writer| {
-                let client = broker.connect();
-                std::thread::spawn(move || writer.run(client))
-            })
-            .collect();
+        let before: Vec<i64> = writers.iter().map(Writer::acknowledged).collect();
         // A moment that falls anywhere: in the first batch, in a flush, straight behind an answer.
         let more = 1 + rand::random_range(0..if round % 3 == 0 { 10 } else { 2_000 });
-        let goal = before.iter().sum::<i64>() + more;
-        wait_until("some acknowledgements", || {
-            counters
-                .iter()
-                .map(|counter| counter.load(Ordering::Relaxed))
-                .sum::<i64>()
-                >= goal
-                || threads.iter().any(|thread| thread.is_finished())
-        });
-        broker.kill();
-        for thread in threads {
-            writers.push(thread.join().expect("a writer"));
-        }
+        writers = write_until_killed(&mut broker, writers, before.iter().sum::<i64>() + more);
         broker.restart();
         let mut client = broker.connect();
         for (writer, from) in writers.iter().zip(&before) {
@@ -198,20 +209,35 @@ fn kills_under_load_lose_nothing() {
         }
         writer.verify(&mut client, 0);
     }
-    let live: u64 = writers
+    let values = writers.iter().flat_map(|writer| {
+        (0..writer.acknowledged()).map(|offset| value(writer.partition, offset).len() as u64)
+    });
+    Some((broker, values.sum()))
+}
+
+/// Lets the writers write until that many records are acknowledged, and kills the broker under them.
+fn write_until_killed(broker: &mut Broker, writers: Vec<Writer>, goal: i64) -> Vec<Writer> {
+    let counters: Vec<_> = writers
         .iter()
-        .flat_map(|writer| {
-            (0..writer.acknowledged.load(Ordering::Relaxed))
-                .map(|offset| value(writer.partition, offset).len() as u64)
+        .map(|writer| writer.acknowledged.clone())
+        .collect();
+    let threads: Vec<_> = writers
+        .into_iter()
+        .map(|writer| {
+            let client = broker.connect();
+            std::thread::spawn(move || writer.run(client))
         })
-        .sum();
-    assert!(broker.terminate().success());
-    let on_disk = disk_bytes(&broker.data_directory());
-    let allowed = live + live / 4 + (4 << 20);
-    assert!(
-        on_disk < allowed,
-        "{} MiB on disk for {} MiB of records",
-        on_disk >> 20,
-        live >> 20
-    );
+        .collect();
+    wait_until("some acknowledgements", || {
+        let acknowledged: i64 = counters
+            .iter()
+            .map(|counter| counter.load(Ordering::Relaxed))
+            .sum();
+        acknowledged >= goal || threads.iter().any(|thread| thread.is_finished())
+    });
+    broker.kill();
+    threads
+        .into_iter()
+        .map(|thread| thread.join().expect("a writer"))
+        .collect()
 }
