@@ -2,12 +2,13 @@
 //! nothing needs removed.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use trestle_storage::{Options, Store, WriteSet};
 
 use crate::support::{append, clock, commit, entry, in_directory, read_all};
+use crate::wait;
 
 /// What lies in the directory of a store.
 #[derive(Debug, Default)]
@@ -61,15 +62,15 @@ fn options(directory: &tempfile::TempDir) -> Options {
 
 /// Waits until the files are as `wanted`.
 async fn settled(directory: &Path, wanted: impl Fn(&Files) -> bool) -> Result<Files> {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    loop {
+    wait::until(|| {
         let files = count(directory)?;
-        if wanted(&files) {
-            return Ok(files);
-        }
-        ensure!(Instant::now() < deadline, "still {files:?}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+        Ok(if wanted(&files) {
+            Ok(files)
+        } else {
+            Err(files)
+        })
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]

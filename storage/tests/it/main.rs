@@ -8,4 +8,5 @@ mod s3;
 mod s3_child;
 mod stored;
 mod support;
+mod wait;
 mod wal;

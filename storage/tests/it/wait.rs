@@ -1,0 +1,23 @@
+//! Waiting for a condition, with a deadline: the one place where these tests sleep.
+
+use std::fmt::Debug;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Tries until there is a result, and says what was last seen when there is none in time.
+pub(crate) async fn until<T, S: Debug>(
+    mut attempt: impl FnMut() -> Result<Result<T, S>>,
+) -> Result<T> {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        match attempt()? {
+            Ok(found) => return Ok(found),
+            Err(seen) if Instant::now() >= deadline => bail!("still {seen:?}"),
+            Err(_) => tokio::time::sleep(PAUSE).await,
+        }
+    }
+}
