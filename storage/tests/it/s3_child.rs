@@ -144,7 +144,8 @@ async fn megabyte_a_second() -> Result<()> {
     let store = Store::open(options()?, clock()).await?;
     let log = store.log(b"log").await?;
     println!("\nstarted");
-    let mut ticks = tokio::time::interval(Duration::from_millis(10));
+    let time = clock();
+    let mut ticks = time.ticker(Duration::from_millis(10));
     let mut waits = Vec::new();
     for offset in 0..1000 {
         ticks.tick().await;
