@@ -146,6 +146,7 @@ async fn megabyte_a_second() -> Result<()> {
     println!("\nstarted");
     let time = clock();
     let mut ticks = time.ticker(Duration::from_millis(10));
+    let began = Instant::now();
     let mut waits = Vec::new();
     for offset in 0..1000 {
         ticks.tick().await;
@@ -164,8 +165,10 @@ async fn megabyte_a_second() -> Result<()> {
     }
     took.sort();
     println!(
-        "\nfinished: acknowledged in p50 {:?}, p99 {:?}",
-        took[500], took[990]
+        "\nfinished {} ms: acknowledged in p50 {:?}, p99 {:?}",
+        began.elapsed().as_millis(),
+        took[500],
+        took[990]
     );
     store.close().await?;
     Ok(())
