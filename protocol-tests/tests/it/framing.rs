@@ -340,7 +340,7 @@ fn tls_and_http_clients_are_closed_and_logged() {
             broker
                 .log()
                 .lines()
-                .filter(|line| line.contains(word))
+                .filter(|line| line.contains("WARN") && line.contains(word))
                 .count()
                 == 1
         });
