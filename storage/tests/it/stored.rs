@@ -34,11 +34,14 @@ struct Row {
     bytes: u64,
 }
 
+/// An index row: the offset in its key, and the numbers in its value.
+type IndexRow = (u64, Vec<u64>);
+
 #[derive(Default)]
 struct Found {
     /// By segment and stored log key.
     entries: BTreeMap<(u32, Vec<u8>), Vec<Row>>,
-    index: BTreeMap<(u32, Vec<u8>), Vec<(u64, Vec<u64>)>>,
+    index: BTreeMap<(u32, Vec<u8>), Vec<IndexRow>>,
     /// By stored log key: first offset and value.
     directories: BTreeMap<Vec<u8>, Vec<(u64, Vec<u8>)>>,
     listings: Vec<(u32, Vec<u8>)>,

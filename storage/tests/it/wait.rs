@@ -9,6 +9,10 @@ const DEADLINE: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Tries until there is a result, and says what was last seen when there is none in time.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the pause between two looks at real files"
+)]
 pub(crate) async fn until<T, S: Debug>(
     mut attempt: impl FnMut() -> Result<Result<T, S>>,
 ) -> Result<T> {
