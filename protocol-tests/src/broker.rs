@@ -112,6 +112,15 @@ impl Broker {
         self.is_kafka
     }
 
+    /// As [`Broker::is_kafka`], for a test that holds only for Trestle: says on the terminal that it
+    /// did not run, and why.
+    pub fn skip_on_kafka(&self, reason: &str) -> bool {
+        if self.is_kafka {
+            skip(reason);
+        }
+        self.is_kafka
+    }
+
     /// Whether the broker is a process of our own, with a log and counters to look at.
     pub fn is_own(&self) -> bool {
         self.own.is_some()

@@ -1,12 +1,13 @@
 //! Kafka's error codes under Kafka's names, for assertions that read like the protocol guide.
 
 macro_rules! codes {
-    ($($name:ident = $code:literal,)*) => {
+    ($($name:ident = $code:expr,)*) => {
         $(#[doc = concat!("Error ", stringify!($code), ".")] pub const $name: i16 = $code;)*
     };
 }
 
 codes! {
+    UNKNOWN_SERVER_ERROR = -1,
     NONE = 0,
     OFFSET_OUT_OF_RANGE = 1,
     CORRUPT_MESSAGE = 2,

@@ -143,7 +143,8 @@ fn topic_settings_have_kafkas_defaults_and_types() {
                 .is_some_and(|words| words.len() > 10),
             "{name}"
         );
-        if !broker.is_kafka() {
+        // Kafka 4 writes this one down as a default of the cluster when it is formatted.
+        if !(broker.is_kafka() && name == "min.insync.replicas") {
             assert_eq!(found.config_source, FROM_DEFAULT, "{name}");
         }
     }

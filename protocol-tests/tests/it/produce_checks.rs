@@ -105,8 +105,8 @@ fn no_batch_is_refused() {
         codes::INVALID_RECORD,
         vec![("zero bytes", Bytes::new())],
     );
-    if broker.is_kafka() {
-        // It trips over a null, and never answers.
+    // It trips over a null, and never answers.
+    if broker.skip_on_kafka("ends before null records") {
         return;
     }
     let mut null = produce_request(&topic, 0, Bytes::new());
@@ -216,13 +216,16 @@ fn what_does_not_decompress_is_refused() {
         bytes[at::ATTRIBUTES + 1] |= bits;
         batch::reseal(&mut bytes);
         let answer = client.try_produce(&topic, 0, bytes);
+        let expected: &[i16] = if broker.is_kafka() {
+            &[codes::UNKNOWN_SERVER_ERROR]
+        } else {
+            &[codes::INVALID_RECORD, codes::CORRUPT_MESSAGE]
+        };
         assert!(
-            [codes::INVALID_RECORD, codes::CORRUPT_MESSAGE].contains(&answer.error_code)
-                || broker.is_kafka(),
+            expected.contains(&answer.error_code),
             "codec bits {bits}: {}",
             answer.error_code
         );
-        assert_ne!(answer.error_code, codes::NONE, "codec bits {bits}");
         assert_eq!(client.end_offset(&topic, 0), 1);
     }
 }
