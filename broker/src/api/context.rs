@@ -3,11 +3,16 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use kafka_protocol::ResponseError;
 use tokio::sync::Notify;
 
+use super::errors;
 use super::session::Session;
 use crate::broker::Rooms;
-use crate::metadata::Image;
+use crate::metadata::{Image, Topic};
+use crate::partition::Partition;
+use crate::partition::fetch::check_leader_epoch;
+use crate::types::{LeaderEpoch, PartitionIndex};
 
 /// One request's surroundings.
 #[derive(Clone, Debug)]
@@ -28,6 +33,40 @@ pub struct Context {
     pub session: Arc<Session>,
     /// Signalled when another request waits behind this one: a handler that waits should answer.
     pub hurry: Arc<Hurry>,
+}
+
+impl Context {
+    /// The topic called `name`.
+    pub(crate) fn topic(&self, name: &str) -> Result<&Arc<Topic>, ResponseError> {
+        self.image
+            .topic(name)
+            .ok_or(ResponseError::UnknownTopicOrPartition)
+    }
+
+    /// Partition `index` of `topic`, opened if need be.
+    pub(crate) async fn partition(
+        &self,
+        topic: &Topic,
+        index: PartitionIndex,
+    ) -> Result<Arc<Partition>, ResponseError> {
+        let partition = self.rooms.partitions.get(topic, index).await;
+        partition
+            .map_err(|error| errors::storage(&error))?
+            .ok_or(ResponseError::UnknownTopicOrPartition)
+    }
+
+    /// The same for a client that may say which leader epoch it believes in; -1 says nothing.
+    pub(crate) async fn led_partition(
+        &self,
+        topic: &str,
+        index: PartitionIndex,
+        believed: i32,
+    ) -> Result<Arc<Partition>, ResponseError> {
+        let partition = self.partition(self.topic(topic)?, index).await?;
+        let believed = (believed != -1).then_some(LeaderEpoch(believed));
+        check_leader_epoch(&partition, believed).map_err(|error| errors::fetch(&error))?;
+        Ok(partition)
+    }
 }
 
 /// Says whether a waiting request holds up the one behind it on its connection.

@@ -43,18 +43,11 @@ async fn delete(
     topic: &str,
     asked: &DeleteRecordsPartition,
 ) -> Result<Offset, ResponseError> {
-    let unknown = || ResponseError::UnknownTopicOrPartition;
-    let topic = ctx.image.topic(topic).ok_or_else(unknown)?;
+    let topic = ctx.topic(topic)?;
     if !topic.config.cleanup_delete {
         return Err(ResponseError::PolicyViolation);
     }
-    let partition = ctx
-        .rooms
-        .partitions
-        .get(topic, asked.partition_index)
-        .await
-        .map_err(|error| errors::storage(&error))?
-        .ok_or_else(unknown)?;
+    let partition = ctx.partition(topic, asked.partition_index).await?;
     let offsets = partition.offsets();
     let offset = if asked.offset == HIGH_WATERMARK {
         offsets.high_watermark

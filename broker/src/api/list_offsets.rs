@@ -17,7 +17,7 @@ use kafka_protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
 use super::context::Context;
 use super::errors;
 use crate::partition::TimedOffset;
-use crate::partition::fetch::{FetchError, check_leader_epoch};
+use crate::partition::fetch::FetchError;
 use crate::types::{LeaderEpoch, Offset, Timestamp};
 
 const LATEST: Timestamp = -1;
@@ -63,22 +63,10 @@ async fn look_up(
     asked: &ListOffsetsPartition,
     read_committed: bool,
 ) -> Result<Found, ResponseError> {
-    let unknown = || ResponseError::UnknownTopicOrPartition;
-    let topic = ctx.image.topic(topic).ok_or_else(unknown)?;
-    let partition = ctx
-        .rooms
-        .partitions
-        .get(topic, asked.partition_index)
-        .await
-        .map_err(|error| errors::storage(&error))?
-        .ok_or_else(unknown)?;
     let believed = asked.current_leader_epoch;
-    check_leader_epoch(
-        &partition,
-        (believed != -1).then_some(LeaderEpoch(believed)),
-    )
-    .map_err(|error| errors::fetch(&error))?;
-
+    let partition = ctx
+        .led_partition(topic, asked.partition_index, believed)
+        .await?;
     let offsets = partition.offsets();
     let end = if read_committed {
         offsets.last_stable

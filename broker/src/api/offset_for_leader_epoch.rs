@@ -12,7 +12,6 @@ use kafka_protocol::messages::{OffsetForLeaderEpochRequest, OffsetForLeaderEpoch
 
 use super::context::Context;
 use super::errors;
-use crate::partition::fetch::check_leader_epoch;
 use crate::types::{LeaderEpoch, Offset};
 
 pub(super) async fn handle(
@@ -47,21 +46,8 @@ async fn look_up(
     topic: &str,
     asked: &OffsetForLeaderPartition,
 ) -> Result<Option<(LeaderEpoch, Offset)>, ResponseError> {
-    let unknown = || ResponseError::UnknownTopicOrPartition;
-    let topic = ctx.image.topic(topic).ok_or_else(unknown)?;
-    let partition = ctx
-        .rooms
-        .partitions
-        .get(topic, asked.partition)
-        .await
-        .map_err(|error| errors::storage(&error))?
-        .ok_or_else(unknown)?;
     let believed = asked.current_leader_epoch;
-    check_leader_epoch(
-        &partition,
-        (believed != -1).then_some(LeaderEpoch(believed)),
-    )
-    .map_err(|error| errors::fetch(&error))?;
+    let partition = ctx.led_partition(topic, asked.partition, believed).await?;
     partition
         .end_of_epoch(LeaderEpoch(asked.leader_epoch), ctx.rooms.env.now())
         .await

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use dashmap::DashMap;
 use tokio::sync::OnceCell;
-use trestle_storage::{Result, Store};
+use trestle_storage::{ErrorKind, Result, Store};
 
 pub use leader::{AppendError, Offsets, Partition, Receipt};
 pub use producers::ProducerError;
@@ -67,7 +67,7 @@ impl Partitions {
             return Ok(Some(partition.clone()));
         }
         let cell = self.open.entry(key).or_default().clone();
-        let partition = cell
+        let opened: Result<_> = cell
             .get_or_try_init(async || {
                 let log = self.store.log(&meta.log_key).await?;
                 let leader_epoch = self.placement.leader_epoch(meta);
@@ -78,8 +78,13 @@ impl Partitions {
                     self.store.clone(),
                 )))
             })
-            .await?;
-        Ok(Some(partition.clone()))
+            .await;
+        match opened {
+            Ok(partition) => Ok(Some(partition.clone())),
+            // The store no longer opens the log of a topic that was just deleted.
+            Err(error) if error.kind() == ErrorKind::Invalid => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Retires the partitions of topics that `image` no longer has.
