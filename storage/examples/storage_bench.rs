@@ -162,8 +162,10 @@ impl Bench {
 
     async fn append(&self, mib: usize) -> Result<()> {
         let directory = self.directory()?;
+        let used = Usage::now()?;
         let raw = raw_append(directory.path(), mib, self.arguments.fsync)?;
-        println!("raw append: {raw:.0} MiB/s");
+        let raw_cpu = since(&used)?.0.as_secs_f64() * 1024.0 / mib as f64;
+        println!("raw append: {raw:.0} MiB/s, {raw_cpu:.2} CPU s/GiB");
         reset_peak();
         let store = self.open(directory.path()).await?;
         let used = Usage::now()?;

@@ -64,6 +64,7 @@ mod options;
 mod pace;
 mod publish;
 mod queue;
+mod read;
 mod segment;
 mod store;
 mod tail;

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::key::LogKey;
+use crate::read::{self, Cursors};
 use crate::store::Core;
 use crate::tail::Tail;
 use crate::{Result, lookup};
@@ -120,6 +121,7 @@ pub(crate) struct Inner {
     pub(crate) key: LogKey,
     writer: Mutex<Writer>,
     published: Mutex<Published>,
+    cursors: Mutex<Cursors>,
 }
 
 impl Inner {
@@ -134,12 +136,18 @@ impl Inner {
             key,
             writer: Mutex::new(writer),
             published: Mutex::new(published),
+            cursors: Mutex::default(),
         }
     }
 
     /// The writing half; for the commit task alone.
     pub(crate) fn writer(&self) -> MutexGuard<'_, Writer> {
         self.writer.lock()
+    }
+
+    /// Where reads left off.
+    pub(crate) fn cursors(&self) -> MutexGuard<'_, Cursors> {
+        self.cursors.lock()
     }
 
     /// Shows what a durable commit left.
@@ -205,7 +213,7 @@ impl Log {
     /// `Closed` or `Fenced` if it is no longer open.
     pub async fn read(&self, from_offset: u64, limit: ReadLimit) -> Result<Vec<Entry>> {
         let metrics = &self.inner.core.options.metrics;
-        let (from_offset, limit) = {
+        let (from_offset, limit, appended_bytes) = {
             let published = self.inner.published.lock();
             let end_offset = limit.end_offset.min(published.bounds.end_offset);
             let limit = ReadLimit {
@@ -220,10 +228,10 @@ impl Log {
                 metrics.tail_reads.increment(1);
                 return Ok(entries);
             }
-            (from_offset, limit)
+            (from_offset, limit, published.bounds.appended_bytes)
         };
         metrics.engine_reads.increment(1);
-        lookup::read(&self.inner, from_offset, &limit).await
+        read::read(&self.inner, from_offset, &limit, appended_bytes).await
     }
 
     /// The first offset of an entry before which no entry has a timestamp at or above `timestamp`:

@@ -146,11 +146,13 @@ impl Publisher {
                 );
             }
         }
-        self.core.queue.landed(flight.bytes);
+        let bytes = flight.bytes;
         match &self.failed {
             Some(error) => flight.fail(error),
             None => self.publish(flight),
         }
+        // Last, so that what is committed in answer to this shares the next batch.
+        self.core.queue.landed(bytes);
     }
 
     fn publish(&mut self, flight: Flight) {

@@ -17,7 +17,7 @@ use crate::object_store::LocalDirectory;
 use crate::open::{self, Opened};
 use crate::pace::PacedClock;
 use crate::publish::Publisher;
-use crate::queue::{CommitQueue, Queued};
+use crate::queue::{CommitQueue, LOCAL_FLIGHTS, Queued};
 use crate::segment::Segments;
 use crate::wal::FileWal;
 use crate::{DataUrl, Error, ErrorKind, Log, Options, Result, WriteSet, clear, lookup};
@@ -123,8 +123,11 @@ impl Store {
             recovered,
             pending,
         } = open::open(&options, Arc::clone(&clock)).await?;
+        let on_s3 = matches!(options.data, DataUrl::S3 { .. });
+        // An object covers what was written before its flush, however many batches that is.
+        let max_flights = if on_s3 { usize::MAX } else { LOCAL_FLIGHTS };
         let core = Arc::new(Core {
-            queue: CommitQueue::new(options.in_flight_bytes),
+            queue: CommitQueue::new(options.in_flight_bytes, max_flights),
             durable: watch::Sender::new(assigned.next_sequence),
             state: watch::Sender::new(StoreState::Open),
             logs: DashMap::new(),
@@ -141,7 +144,7 @@ impl Store {
         let (flights, landing) = mpsc::unbounded_channel();
         let (clearing, cleared) = mpsc::unbounded_channel();
         // The write-ahead logs on disk and in memory flush themselves.
-        let written = matches!(core.options.data, DataUrl::S3 { .. }).then(|| {
+        let written = on_s3.then(|| {
             let (written, flushing) = mpsc::channel(1);
             tokio::spawn(flush_when_written(Arc::downgrade(&core), flushing));
             written

@@ -1,0 +1,339 @@
+//! Reading a log from the store by offset, and remembering where a read left off, so that the next one
+//! goes on there without looking for its place.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use slatedb::{IterationOrder, KeyValue};
+
+use crate::key::{Directory, EntryKey, Index, PackedValue, SegmentMeta};
+use crate::log::{Entry, Inner, ReadLimit};
+use crate::lookup::{self, MIN_READ_AHEAD, Scan};
+use crate::{Error, ErrorKind, Result};
+
+/// Places kept for each log: one for each of as many readers.
+const CURSORS: usize = 2;
+/// Index rows kept for the reads that follow.
+const STOPS: usize = 16;
+
+/// A place in a log, between two rows of a segment.
+#[derive(Debug)]
+struct Cursor {
+    /// The segment's directory row.
+    directory: Directory,
+    segment: SegmentMeta,
+    /// The row after that, if it was there already.
+    next: Option<Directory>,
+    /// The first row that ends at or after this sequence is the next one.
+    sequence: u64,
+    /// That row holds no offset below this.
+    offset: u64,
+    /// Payload bytes of the log before that row.
+    bytes_before: u64,
+    /// Index rows ahead.
+    stops: VecDeque<Index>,
+}
+
+/// Where the latest reads of a log left off, by the offset that goes on.
+#[derive(Debug, Default)]
+pub(crate) struct Cursors(VecDeque<(u64, Cursor)>);
+
+impl Cursors {
+    fn take(&mut self, offset: u64) -> Option<Cursor> {
+        let at = self.0.iter().position(|(known, _)| *known == offset)?;
+        self.0.remove(at).map(|(_, cursor)| cursor)
+    }
+
+    fn put(&mut self, offset: u64, mut cursor: Cursor) {
+        if self.0.len() == CURSORS {
+            self.0.pop_front();
+        }
+        cursor.stops.truncate(STOPS);
+        cursor.stops.shrink_to(STOPS);
+        self.0.push_back((offset, cursor));
+    }
+}
+
+/// The entries of a log from `from_offset` on; see [`crate::Log::read`]. `appended_bytes` is what the
+/// log holds up to `limit.end_offset` at the least.
+pub(crate) async fn read(
+    log: &Arc<Inner>,
+    from_offset: u64,
+    limit: &ReadLimit,
+    appended_bytes: u64,
+) -> Result<Vec<Entry>> {
+    let known = log.cursors().take(from_offset);
+    let mut cursor = match known {
+        Some(cursor) => cursor,
+        None => match Cursor::at(log, from_offset).await? {
+            Some(cursor) => cursor,
+            None => return Ok(Vec::new()),
+        },
+    };
+    let mut collector = Collector {
+        from_offset,
+        limit,
+        found: Vec::new(),
+        bytes: 0,
+    };
+    while cursor.read(log, &mut collector, appended_bytes).await? {
+        match cursor.next_segment(log).await? {
+            Some(next) if next.directory.first_offset < limit.end_offset => cursor = next,
+            _ => break,
+        }
+    }
+    if let Some(last) = collector.found.last() {
+        log.cursors().put(last.end_offset(), cursor);
+    }
+    Ok(own_small(collector.found, collector.bytes))
+}
+
+impl Cursor {
+    /// The place of the entry that contains `offset`, or the next; `None` if the log holds nothing.
+    async fn at(log: &Inner, offset: u64) -> Result<Option<Self>> {
+        let (core, key) = (&*log.core, &log.key);
+        let Some(directory) = lookup::directory_at(core, key, offset).await? else {
+            return Ok(None);
+        };
+        let Some(mut cursor) = Self::start_of(log, directory).await? else {
+            return Ok(None);
+        };
+        if offset > directory.first_offset
+            && let Some(index) =
+                lookup::last_index_before(core, key, &cursor.segment, offset).await?
+        {
+            cursor.go_past(&index);
+        }
+        Ok(Some(cursor))
+    }
+
+    /// The first place of the log in a segment, or in the next that is still there.
+    async fn start_of(log: &Inner, mut directory: Directory) -> Result<Option<Self>> {
+        let (core, key) = (&*log.core, &log.key);
+        loop {
+            let next = lookup::directory_from(core, key, directory.first_offset + 1).await?;
+            if let Some(segment) = core.segments.get(directory.segment) {
+                return Ok(Some(Self {
+                    directory,
+                    segment,
+                    next,
+                    sequence: directory.first_sequence,
+                    offset: directory.first_offset,
+                    bytes_before: directory.bytes_before,
+                    stops: VecDeque::new(),
+                }));
+            }
+            // Trimmed away since its directory row was read.
+            match next {
+                Some(next) => directory = next,
+                None => return Ok(None),
+            }
+        }
+    }
+
+    async fn next_segment(&self, log: &Inner) -> Result<Option<Self>> {
+        let next = match self.next {
+            Some(next) => Some(next),
+            // There may be one by now.
+            None => {
+                let after = self.directory.first_offset + 1;
+                lookup::directory_from(&log.core, &log.key, after).await?
+            }
+        };
+        match next {
+            Some(next) => Self::start_of(log, next).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Reads on in this segment; true if it ends before the limit is reached.
+    async fn read(
+        &mut self,
+        log: &Inner,
+        collector: &mut Collector<'_>,
+        appended_bytes: u64,
+    ) -> Result<bool> {
+        loop {
+            let wanted = collector
+                .limit
+                .max_bytes
+                .saturating_sub(collector.bytes)
+                .max(1);
+            let end_bytes = self.next.map_or(appended_bytes, |next| next.bytes_before);
+            let fits = end_bytes.saturating_sub(self.bytes_before) <= wanted as u64;
+            let stop = if fits {
+                None
+            } else {
+                self.stop_after(log, wanted as u64).await?
+            };
+            let end = match &stop {
+                Some(index) => {
+                    EntryKey::lower_bound(&log.key, &self.segment, index.last_sequence + 1)
+                }
+                None => EntryKey::end(&log.key, &self.segment),
+            };
+            let range = EntryKey::lower_bound(&log.key, &self.segment, self.sequence)..end;
+            let fetch = lookup::entries(wanted);
+            let mut scan = Scan::new(&log.core, &log.key, range, fetch).await?;
+            while let Some(row) = scan.next().await? {
+                if !self.pass(&row, collector)? {
+                    return Ok(false);
+                }
+            }
+            match stop {
+                Some(index) => self.go_past(&index),
+                None => return Ok(true),
+            }
+        }
+    }
+
+    /// Gives a row to the collector and goes past it; false if not all of it was taken, or no more
+    /// will be.
+    fn pass(&mut self, row: &KeyValue, collector: &mut Collector<'_>) -> Result<bool> {
+        let key = EntryKey::decode(&row.key, &self.segment)?;
+        let (payload_bytes, all) = if key.packed {
+            let packed = PackedValue::decode(&key, &row.value)?;
+            let bytes = packed
+                .entries
+                .iter()
+                .map(|(payload, _)| payload.len() as u64)
+                .sum();
+            (bytes, collector.take_packed(&key, packed))
+        } else {
+            (
+                row.value.len() as u64,
+                collector.take_single(&key, row.value.clone())?,
+            )
+        };
+        if !all {
+            return Ok(false);
+        }
+        self.sequence = key.last_sequence + 1;
+        self.offset = key.end_offset();
+        self.bytes_before += payload_bytes;
+        Ok(!collector.done())
+    }
+
+    fn go_past(&mut self, index: &Index) {
+        self.sequence = index.last_sequence + 1;
+        self.offset = index.last_offset + 1;
+        self.bytes_before = index.appended_bytes;
+    }
+
+    /// The index row by which `wanted` bytes will have been read, so that files beyond it are not
+    /// opened. `None` if the segment ends before.
+    async fn stop_after(&mut self, log: &Inner, wanted: u64) -> Result<Option<Index>> {
+        // An entry may be let in or kept out by its last byte: look one index interval further.
+        let interval = log.core.options.index_interval_bytes;
+        let enough = self
+            .bytes_before
+            .saturating_add(wanted)
+            .saturating_add(interval);
+        let reaches = |index: &&Index| index.appended_bytes >= enough;
+        while self
+            .stops
+            .front()
+            .is_some_and(|index| index.last_sequence < self.sequence)
+        {
+            self.stops.pop_front();
+        }
+        if let Some(stop) = self.stops.iter().find(reaches) {
+            return Ok(Some(*stop));
+        }
+        let from = self
+            .stops
+            .back()
+            .map_or(self.offset, |index| index.last_offset + 1);
+        let range = Index::key(&log.key, self.segment.id, from)
+            ..Index::key(&log.key, self.segment.id, u64::MAX);
+        let fetch = lookup::rows(IterationOrder::Ascending);
+        let mut scan = Scan::new(&log.core, &log.key, range, fetch).await?;
+        let mut ahead = 0;
+        while ahead < STOPS
+            && let Some(row) = scan.next().await?
+        {
+            let index = Index::decode(&row.key, &row.value)?;
+            ahead += usize::from(index.appended_bytes >= enough);
+            self.stops.push_back(index);
+        }
+        Ok(self.stops.iter().find(reaches).copied())
+    }
+}
+
+/// Collects entries up to a limit.
+struct Collector<'a> {
+    from_offset: u64,
+    limit: &'a ReadLimit,
+    found: Vec<Entry>,
+    bytes: usize,
+}
+
+impl Collector<'_> {
+    fn take_single(&mut self, key: &EntryKey, payload: Bytes) -> Result<bool> {
+        let count = u32::try_from(key.records).map_err(|_| {
+            let problem = format!(
+                "an entry at sequence {} has {} records",
+                key.last_sequence, key.records
+            );
+            Error::new(ErrorKind::Corrupt, problem)
+        })?;
+        Ok(self.take(Entry {
+            first_sequence: key.first_sequence(),
+            first_offset: key.first_offset,
+            count,
+            format: key.format,
+            payload,
+        }))
+    }
+
+    fn take_packed(&mut self, key: &EntryKey, packed: PackedValue) -> bool {
+        let (mut first_sequence, mut first_offset) = (key.first_sequence(), key.first_offset);
+        let format = key.format;
+        packed.entries.into_iter().all(|(payload, count)| {
+            let entry = Entry {
+                first_sequence,
+                first_offset,
+                count,
+                format,
+                payload,
+            };
+            first_sequence += u64::from(count);
+            first_offset += u64::from(count);
+            self.take(entry)
+        })
+    }
+
+    /// Takes an entry, unless it lies before what is wanted; false if it does not fit.
+    fn take(&mut self, entry: Entry) -> bool {
+        if entry.end_offset() <= self.from_offset {
+            return true;
+        }
+        let len = entry.payload.len();
+        if !self
+            .limit
+            .admits(&self.found, self.bytes, entry.first_offset, len)
+        {
+            return false;
+        }
+        self.bytes += len;
+        self.found.push(entry);
+        true
+    }
+
+    fn done(&self) -> bool {
+        self.found.len() >= self.limit.max_entries.max(1)
+            || !self.found.is_empty() && self.bytes >= self.limit.max_bytes
+    }
+}
+
+/// Stored values are slices of what was fetched. A small result is copied, so that it does not hold a
+/// large buffer.
+fn own_small(mut found: Vec<Entry>, bytes: usize) -> Vec<Entry> {
+    if bytes < MIN_READ_AHEAD / 2 {
+        for entry in &mut found {
+            entry.payload = Bytes::copy_from_slice(&entry.payload);
+        }
+    }
+    found
+}
