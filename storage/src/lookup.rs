@@ -1,6 +1,7 @@
 //! Finding one's way in a log: from nothing, an offset or a time to directory row, to index row, to
 //! entry row. What reads on from there is in `read`.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -180,21 +181,25 @@ pub(crate) async fn directory_at(
     if let Some(row) = scan.next().await? {
         return Directory::decode(&row.key, &row.value).map(Some);
     }
-    directory_from(core, log, offset).await
+    Ok(directories_from(core, log, offset, 1).await?.pop_front())
 }
 
-/// The first directory row at or above `offset`.
-pub(crate) async fn directory_from(
+/// The first `limit` directory rows at or above `offset`.
+pub(crate) async fn directories_from(
     core: &Core,
     log: &LogKey,
     offset: u64,
-) -> Result<Option<Directory>> {
+    limit: usize,
+) -> Result<VecDeque<Directory>> {
     let range = Directory::key(log, offset)..Directory::key(log, u64::MAX);
     let mut scan = Scan::new(core, log, range, rows(IterationOrder::Ascending)).await?;
-    scan.next()
-        .await?
-        .map(|row| Directory::decode(&row.key, &row.value))
-        .transpose()
+    let mut found = VecDeque::new();
+    while found.len() < limit
+        && let Some(row) = scan.next().await?
+    {
+        found.push_back(Directory::decode(&row.key, &row.value)?);
+    }
+    Ok(found)
 }
 
 /// The directory rows of `log`, lowest offset first, while `wanted` takes them.

@@ -90,7 +90,7 @@ async fn build(
 
     let pace = Arc::new(PacedClock::new(
         clock,
-        layout::upkeep_interval(options),
+        layout::restless(options),
         layout::manifest_interval(options),
     ));
     let filters: Vec<Arc<dyn FilterPolicy>> = vec![Arc::new(PositionFilterPolicy)];

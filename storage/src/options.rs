@@ -99,7 +99,7 @@ pub struct Options {
     /// 100 ms.
     pub flush_interval: Duration,
     /// How often the store looks for rows to compact and, less often, for files to remove, while it is
-    /// written to; at rest it hardly looks. Default 5 s; on S3 at least 15 s.
+    /// written to; at rest it hardly looks. Default 1 s; on S3 at least 15 s.
     pub upkeep_interval: Duration,
     /// What the store and the engine count with. By default nothing is counted.
     pub metrics: Metrics,
@@ -121,7 +121,7 @@ impl Options {
             wal_file_bytes: 64 << 20,
             flush_linger: Duration::from_millis(10),
             flush_interval: Duration::from_millis(100),
-            upkeep_interval: Duration::from_secs(5),
+            upkeep_interval: Duration::from_secs(1),
             metrics: Metrics::default(),
         }
     }

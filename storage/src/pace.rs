@@ -14,9 +14,6 @@ use chrono::{DateTime, Utc};
 use slatedb_common::clock::{SystemClock, SystemClockTicker};
 use tokio::sync::Notify;
 
-/// After the last write, ticks come at their pace for this many upkeep intervals: long enough for what
-/// it replaced to be compacted, to age and to be removed.
-const RESTLESS_INTERVALS: u32 = 24;
 /// At rest, the manifest is polled this often, so that a writer that was fenced finds out. A poll is
 /// two requests, and an idle store on S3 may make 300 an hour.
 const MANIFEST_REST: Duration = Duration::from_secs(120);
@@ -44,12 +41,13 @@ struct Ticks {
 }
 
 impl PacedClock {
+    /// A clock that rests once nothing was written for `restless`; the poll of the manifest is known by
+    /// its interval.
     pub(crate) fn new(
         inner: Arc<dyn SystemClock>,
-        upkeep_interval: Duration,
+        restless: Duration,
         manifest_interval: Duration,
     ) -> Self {
-        let restless = upkeep_interval.saturating_mul(RESTLESS_INTERVALS);
         let ticks = Ticks {
             inner: Arc::clone(&inner),
             restless_ms: i64::try_from(restless.as_millis()).unwrap_or(i64::MAX),
@@ -152,6 +150,7 @@ mod tests {
     }
 
     const SECOND: Duration = Duration::from_secs(1);
+    const INTERVALS: u32 = 24;
 
     fn paced(longest: Duration) -> (Arc<SleepClock>, PacedClock) {
         let inner = Arc::new(SleepClock {
@@ -160,7 +159,7 @@ mod tests {
         });
         (
             Arc::clone(&inner),
-            PacedClock::new(inner, SECOND, SECOND / 2),
+            PacedClock::new(inner, SECOND * INTERVALS, SECOND / 2),
         )
     }
 
@@ -182,12 +181,12 @@ mod tests {
         assert_eq!(elapsed(&clock), REST, "at rest, the second does not");
 
         clock.wrote(clock.now().timestamp_millis());
-        for _ in 0..RESTLESS_INTERVALS {
+        for _ in 0..INTERVALS {
             ticker.tick().await;
         }
-        assert_eq!(elapsed(&clock), REST + SECOND * RESTLESS_INTERVALS);
+        assert_eq!(elapsed(&clock), REST + SECOND * INTERVALS);
         ticker.tick().await;
-        assert_eq!(elapsed(&clock), REST * 2 + SECOND * RESTLESS_INTERVALS);
+        assert_eq!(elapsed(&clock), REST * 2 + SECOND * INTERVALS);
 
         let before = elapsed(&clock);
         let mut manifest = clock.ticker(SECOND / 2);

@@ -16,6 +16,8 @@ use crate::{Error, ErrorKind, Result};
 const CURSORS: usize = 2;
 /// Index rows kept for the reads that follow.
 const STOPS: usize = 16;
+/// Directory rows looked up at a time.
+const SEGMENTS_AHEAD: usize = 16;
 
 /// A place in a log, between two rows of a segment.
 #[derive(Debug)]
@@ -23,8 +25,8 @@ struct Cursor {
     /// The segment's directory row.
     directory: Directory,
     segment: SegmentMeta,
-    /// The row after that, if it was there already.
-    next: Option<Directory>,
+    /// Directory rows that follow, as far as they were looked up.
+    ahead: VecDeque<Directory>,
     /// The first row that ends at or after this sequence is the next one.
     sequence: u64,
     /// That row holds no offset below this.
@@ -51,6 +53,7 @@ impl Cursors {
         }
         cursor.stops.truncate(STOPS);
         cursor.stops.shrink_to(STOPS);
+        cursor.ahead.shrink_to_fit();
         self.0.push_back((offset, cursor));
     }
 }
@@ -78,9 +81,9 @@ pub(crate) async fn read(
         bytes: 0,
     };
     while cursor.read(log, &mut collector, appended_bytes).await? {
-        match cursor.next_segment(log).await? {
-            Some(next) if next.directory.first_offset < limit.end_offset => cursor = next,
-            _ => break,
+        match cursor.next_segment(log, limit.end_offset).await? {
+            Some(next) => cursor = next,
+            None => break,
         }
     }
     if let Some(last) = collector.found.last() {
@@ -96,10 +99,12 @@ impl Cursor {
         let Some(directory) = lookup::directory_at(core, key, offset).await? else {
             return Ok(None);
         };
-        let Some(mut cursor) = Self::start_of(log, directory).await? else {
+        let mut rows =
+            lookup::directories_from(core, key, directory.first_offset, SEGMENTS_AHEAD).await?;
+        let Some(mut cursor) = Self::enter(log, &mut rows) else {
             return Ok(None);
         };
-        if offset > directory.first_offset
+        if offset > cursor.directory.first_offset
             && let Some(index) =
                 lookup::last_index_before(core, key, &cursor.segment, offset).await?
         {
@@ -108,42 +113,39 @@ impl Cursor {
         Ok(Some(cursor))
     }
 
-    /// The first place of the log in a segment, or in the next that is still there.
-    async fn start_of(log: &Inner, mut directory: Directory) -> Result<Option<Self>> {
-        let (core, key) = (&*log.core, &log.key);
-        loop {
-            let next = lookup::directory_from(core, key, directory.first_offset + 1).await?;
-            if let Some(segment) = core.segments.get(directory.segment) {
-                return Ok(Some(Self {
+    /// The first place of the log in the first of these segments that is still there. Others were
+    /// trimmed away since their rows were read.
+    fn enter(log: &Inner, rows: &mut VecDeque<Directory>) -> Option<Self> {
+        while let Some(directory) = rows.pop_front() {
+            if let Some(segment) = log.core.segments.get(directory.segment) {
+                return Some(Self {
                     directory,
                     segment,
-                    next,
+                    ahead: std::mem::take(rows),
                     sequence: directory.first_sequence,
                     offset: directory.first_offset,
                     bytes_before: directory.bytes_before,
                     stops: VecDeque::new(),
-                }));
-            }
-            // Trimmed away since its directory row was read.
-            match next {
-                Some(next) => directory = next,
-                None => return Ok(None),
+                });
             }
         }
+        None
     }
 
-    async fn next_segment(&self, log: &Inner) -> Result<Option<Self>> {
-        let next = match self.next {
-            Some(next) => Some(next),
+    /// The first place in the next segment that starts below `end_offset`.
+    async fn next_segment(&mut self, log: &Inner, end_offset: u64) -> Result<Option<Self>> {
+        let mut rows = std::mem::take(&mut self.ahead);
+        if rows.is_empty() {
             // There may be one by now.
-            None => {
-                let after = self.directory.first_offset + 1;
-                lookup::directory_from(&log.core, &log.key, after).await?
+            let after = self.directory.first_offset + 1;
+            rows = lookup::directories_from(&log.core, &log.key, after, SEGMENTS_AHEAD).await?;
+        }
+        match rows.front() {
+            Some(next) if next.first_offset < end_offset => Ok(Self::enter(log, &mut rows)),
+            _ => {
+                self.ahead = rows;
+                Ok(None)
             }
-        };
-        match next {
-            Some(next) => Self::start_of(log, next).await,
-            None => Ok(None),
         }
     }
 
@@ -160,7 +162,10 @@ impl Cursor {
                 .max_bytes
                 .saturating_sub(collector.bytes)
                 .max(1);
-            let end_bytes = self.next.map_or(appended_bytes, |next| next.bytes_before);
+            let end_bytes = self
+                .ahead
+                .front()
+                .map_or(appended_bytes, |next| next.bytes_before);
             let fits = end_bytes.saturating_sub(self.bytes_before) <= wanted as u64;
             let stop = if fits {
                 None

@@ -10,5 +10,5 @@ pub(crate) use extractor::SegmentExtractor;
 pub(crate) use filter::PositionFilterPolicy;
 pub(crate) use schedule::{LiveSegments, Schedule};
 pub(crate) use settings::{
-    block_cache, compactor_options, gc_options, manifest_interval, settings, upkeep_interval,
+    block_cache, compactor_options, gc_options, manifest_interval, restless, settings,
 };

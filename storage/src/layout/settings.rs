@@ -25,6 +25,19 @@ pub(crate) fn upkeep_interval(options: &Options) -> Duration {
     }
 }
 
+/// How often files that nothing refers to are looked for. They are removed once they are twice as old:
+/// what was just written may not be referred to yet.
+fn gc_interval(options: &Options) -> Duration {
+    let upkeep = upkeep_interval(options);
+    (upkeep * 6).max(Duration::from_secs(30).min(upkeep * 30))
+}
+
+/// How long after the last write upkeep goes on at its pace: long enough for what that write replaced
+/// to be compacted, to age and to be removed.
+pub(crate) fn restless(options: &Options) -> Duration {
+    gc_interval(options) * 4
+}
+
 /// How often the manifest is polled for changes by others; no other interval is as short, by which
 /// the paced clock knows it.
 pub(crate) fn manifest_interval(options: &Options) -> Duration {
@@ -59,7 +72,7 @@ pub(crate) fn compactor_options(options: &Options) -> CompactorOptions {
         poll_interval: interval,
         // Drains count, and cost nothing; rows are rewritten by one worker.
         max_concurrent_compactions: 32,
-        checkpoint_lifetime: CHECKPOINT_LIFETIME.min(interval * 12),
+        checkpoint_lifetime: CHECKPOINT_LIFETIME.min(gc_interval(options) * 2),
         commit_compacted_interval: interval,
         ..CompactorOptions::default()
     };
@@ -77,10 +90,10 @@ pub(crate) fn compactor_options(options: &Options) -> CompactorOptions {
 
 /// What applies to the removal of files that nothing refers to.
 pub(crate) fn gc_options(options: &Options) -> GarbageCollectorOptions {
-    let interval = upkeep_interval(options);
+    let interval = gc_interval(options);
     let directory = Some(GarbageCollectorDirectoryOptions {
-        interval: Some(interval * 6),
-        min_age: interval * 12,
+        interval: Some(interval),
+        min_age: interval * 2,
         dry_run: false,
     });
     GarbageCollectorOptions {
