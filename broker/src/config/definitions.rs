@@ -292,7 +292,7 @@ pub const BROKER: &[Definition] = &[
     row("trestle.strict.replication", Boolean, "false", Honoured, "Whether a replication factor above the number of brokers is refused, as Kafka does."),
     row("trestle.tail.bytes", Long, "67108864", Honoured, "Memory for recent records, over all partitions, so that consumers that keep up cause no read.")
         .valid(AtLeast(0)),
-    row("trestle.upkeep.interval.ms", Long, "5000", Honoured, "How often the store looks for rows to compact; nothing is looked for while nothing is written.")
+    row("trestle.upkeep.interval.ms", Long, "1000", Honoured, "How often the store looks for rows to compact; nothing is looked for while nothing is written.")
         .valid(AtLeast(1)),
     row("trestle.wal.file.bytes", Long, "67108864", Honoured, "A file of the write-ahead log is closed past this size.")
         .valid(AtLeast(65_536)),
