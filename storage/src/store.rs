@@ -11,7 +11,7 @@ use slatedb_common::clock::SystemClock;
 use tokio::sync::{Mutex, mpsc, watch};
 
 use crate::commit::Committer;
-use crate::key::{Directory, LogKey, Row};
+use crate::key::{Directory, LogKey, LogState, Row};
 use crate::log::Inner as LogInner;
 use crate::object_store::LocalDirectory;
 use crate::open::{self, Opened};
@@ -239,12 +239,25 @@ impl Store {
                 continue;
             };
             if holds_entries {
-                let end = Directory::scan_end(&LogKey::new(key.clone())?);
-                keys.push(key);
-                rows.seek(end).await.map_err(failed)?;
+                let log = LogKey::new(key.clone())?;
+                rows.seek(Directory::scan_end(&log)).await.map_err(failed)?;
+                // A removed log is gone at once, its rows a little later.
+                if !self.is_removed(&log).await? {
+                    keys.push(key);
+                }
             }
         }
         Ok(keys)
+    }
+
+    async fn is_removed(&self, log: &LogKey) -> Result<bool> {
+        let key = LogState::key(log);
+        let row = self.core().db.get(&key).await;
+        let row = row.map_err(|error| Error::engine("listing logs".into(), error))?;
+        Ok(match row {
+            Some(value) => LogState::decode(&key, &value)?.removed,
+            None => false,
+        })
     }
 
     /// Waits until less than [`Options::in_flight_bytes`] is on its way to being durable. A caller
