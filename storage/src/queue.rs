@@ -41,10 +41,10 @@ impl std::fmt::Debug for Queued {
     }
 }
 
-/// On a local disk, batches that may be written and not yet durable while little waits. What arrives
-/// during a sync is written after it, as one batch: the next sync could not begin before, and every batch
-/// costs several switches of threads.
-pub(crate) const LOCAL_FLIGHTS: usize = 1;
+/// On a local disk, batches that may be written and not yet durable while little waits: one is synced
+/// while the next is written. What arrives meanwhile becomes one batch, for every batch costs several
+/// switches of threads. One alone leaves the disk idle while producers are answered.
+pub(crate) const LOCAL_FLIGHTS: usize = 2;
 /// With this much waiting, the next batch is written whatever is on its way.
 const EAGER_BYTES: usize = 256 << 10;
 
