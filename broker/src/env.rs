@@ -82,6 +82,11 @@ impl Env {
         }
     }
 
+    /// Lends the randomness.
+    pub fn with_rng<T>(&self, draw: impl FnOnce(&mut dyn rand::Rng) -> T) -> T {
+        draw(&mut *self.rand.rng())
+    }
+
     /// A random version 4 UUID.
     pub fn uuid(&self) -> uuid::Uuid {
         use rand::Rng;

@@ -1,3 +1,5 @@
-//! Coordinators. So far: producer ids.
+//! Coordinators: machines that decide over rows, and the runtime that commits what they decided.
 
+pub mod machine;
+pub mod runtime;
 pub mod txn;
