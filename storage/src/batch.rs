@@ -7,8 +7,8 @@ use bytes::{Bytes, BytesMut};
 use slatedb::WriteBatch;
 
 use crate::key::{
-    Directory, EntryKey, Format, Index, Listing, LogState, Packer, Pending, Row, SegmentMeta,
-    SequenceBlock,
+    Directory, EntryKey, Format, Frontier, Index, Listing, LogState, Packer, Pending, Row,
+    SegmentMeta, SequenceBlock,
 };
 use crate::log::{Entry, Inner, Writer};
 use crate::publish::{Flight, LogUpdate};
@@ -24,6 +24,9 @@ const PACKED_ROW_BYTES: usize = 48 << 10;
 
 /// Sequences that one sequence row covers.
 const SEQUENCE_BLOCK: u64 = 1 << 16;
+
+/// How often the frontier row is written, in milliseconds.
+const TELL_INTERVAL_MS: i64 = 100;
 
 /// Largest payload of one entry.
 const MAX_PAYLOAD: usize = 1 << 30;
@@ -47,6 +50,8 @@ pub(crate) struct Assigned {
     pub(crate) open: Option<OpenSegment>,
     /// The id of the next segment.
     pub(crate) next_segment: u32,
+    /// When the frontier row was last written.
+    pub(crate) told_ms: i64,
     /// Whether the store knows its format.
     pub(crate) format_written: bool,
 }
@@ -55,6 +60,8 @@ pub(crate) struct Assigned {
 pub(crate) struct Built {
     pub(crate) batch: WriteBatch,
     pub(crate) flight: Flight,
+    /// Whoever wants to know before it is durable, with the place of the set in `flight.done`.
+    pub(crate) written: Vec<(Done, usize)>,
     /// Whether a segment was sealed.
     pub(crate) sealed: bool,
 }
@@ -81,6 +88,7 @@ pub(crate) struct BatchBuilder<'a> {
     /// does not know of the change until the batch is written.
     updates: Vec<LogUpdate>,
     done: Vec<(Done, Result<Committed>)>,
+    written: Vec<(Done, usize)>,
     bytes: usize,
     dropped: Vec<u32>,
     cleared: Vec<Log>,
@@ -100,6 +108,7 @@ impl<'a> BatchBuilder<'a> {
             group_of: HashMap::new(),
             updates: Vec::new(),
             done: Vec::new(),
+            written: Vec::new(),
             bytes: 0,
             dropped: Vec::new(),
             cleared: Vec::new(),
@@ -109,13 +118,15 @@ impl<'a> BatchBuilder<'a> {
     }
 
     /// Adds a write set, or refuses it as a whole.
-    pub(crate) fn add(&mut self, set: Queued) {
+    pub(crate) fn add(&mut self, mut set: Queued) {
         self.bytes += set.bytes;
         let index = self.done.len();
-        let checked = self.check(&set.changes);
+        let checked = self.check(&mut set.changes);
         let accepted = checked.is_ok();
         self.done
-            .push((set.done, checked.map(|()| Committed { first_sequence: 0 })));
+            .push((set.done, checked.map(|()| Committed::default())));
+        self.written
+            .extend(set.written.map(|written| (written, index)));
         if !accepted {
             return;
         }
@@ -141,16 +152,19 @@ impl<'a> BatchBuilder<'a> {
     }
 
     /// Whether every change of a set can be made; moves the ends of the logs that it appends to.
-    fn check(&self, changes: &[Change]) -> Result<()> {
-        let mut moved: Vec<(&Log, u64, u64)> = Vec::new();
-        let checked = changes.iter().try_for_each(|change| {
-            if let Some((log, end, start)) = self.check_one(change)? {
-                moved.push((log, end, start));
+    fn check(&self, changes: &mut [Change]) -> Result<()> {
+        let mut moved: Vec<(usize, u64, u64)> = Vec::new();
+        let checked = changes.iter_mut().enumerate().try_for_each(|(at, change)| {
+            if let Some((end, start)) = self.check_one(change)? {
+                moved.push((at, end, start));
             }
             Ok(())
         });
         if checked.is_err() {
-            for (log, end, start) in moved.into_iter().rev() {
+            for (at, end, start) in moved.into_iter().rev() {
+                let Some(log) = changes[at].log() else {
+                    continue;
+                };
                 let mut writer = log.inner().writer();
                 writer.bounds.end_offset = end;
                 writer.bounds.start_offset = start;
@@ -159,10 +173,16 @@ impl<'a> BatchBuilder<'a> {
         checked
     }
 
-    /// Checks one change; the log whose bounds it moved, with its end and start before.
-    fn check_one<'c>(&self, change: &'c Change) -> Result<Option<(&'c Log, u64, u64)>> {
+    /// Checks one change, and gives an entry its offset if it has none; the end and start that its log
+    /// had before, if it has a log.
+    fn check_one(&self, change: &mut Change) -> Result<Option<(u64, u64)>> {
         let invalid = |problem: String| Err(Error::new(ErrorKind::Invalid, problem));
-        let log = match change {
+        if let Change::Append { log, entry } = &mut *change
+            && entry.first_offset == NewEntry::AT_END
+        {
+            entry.first_offset = log.inner().writer().bounds.end_offset;
+        }
+        let log = match &*change {
             Change::Append { log, .. } | Change::Trim { log, .. } | Change::Remove { log } => log,
             Change::PutRow { key, .. } | Change::DeleteRow { key } => {
                 if key.is_empty() || key.len() > MAX_ROW_KEY {
@@ -183,7 +203,7 @@ impl<'a> BatchBuilder<'a> {
             return invalid(format!("log {:?} was removed", log.key()));
         }
         let (end, start) = (writer.bounds.end_offset, writer.bounds.start_offset);
-        match change {
+        match &*change {
             Change::Append { entry, .. } => {
                 if entry.count == 0 {
                     return invalid(format!("an entry for log {:?} spans no offset", log.key()));
@@ -223,7 +243,7 @@ impl<'a> BatchBuilder<'a> {
             }
             _ => {}
         }
-        Ok(Some((log, end, start)))
+        Ok(Some((end, start)))
     }
 
     fn apply(&mut self, change: Change, set: usize) {
@@ -381,12 +401,8 @@ impl<'a> BatchBuilder<'a> {
                 payload,
             });
             if let Ok(committed) = &mut self.done[*set].1 {
-                let is_first = committed.first_sequence == 0 || sequence < committed.first_sequence;
-                committed.first_sequence = if is_first {
-                    sequence
-                } else {
-                    committed.first_sequence
-                };
+                let first = committed.first_sequence.unwrap_or(sequence);
+                committed.first_sequence = Some(first.min(sequence));
             }
             sequence += u64::from(entry.count);
         }
@@ -553,6 +569,11 @@ impl<'a> BatchBuilder<'a> {
             self.batch
                 .put_bytes(SequenceBlock::key(), self.assigned.block.value());
         }
+        if self.appended && self.now_ms.saturating_sub(self.assigned.told_ms) >= TELL_INTERVAL_MS {
+            self.assigned.told_ms = self.now_ms;
+            let frontier = Frontier::value(self.assigned.next_sequence);
+            self.batch.put_bytes(Frontier::key(), frontier);
+        }
         if !self.assigned.format_written && !self.batch.is_empty() {
             self.assigned.format_written = true;
             self.batch
@@ -574,6 +595,7 @@ impl<'a> BatchBuilder<'a> {
         Built {
             batch: self.batch,
             flight,
+            written: self.written,
             sealed: self.sealed,
         }
     }

@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 
+use slatedb::Db;
 use slatedb::config::{FlushOptions, FlushType};
 use tokio::sync::mpsc;
 
 use crate::batch::{Assigned, BatchBuilder};
 use crate::publish::Flight;
-use crate::queue::Queued;
+use crate::queue::{Done, Queued};
 use crate::store::Core;
 use crate::{Error, ErrorKind};
 
@@ -19,6 +20,7 @@ const MAX_BYTES: usize = 4 << 20;
 /// Writes batches until the store is dropped.
 pub(crate) struct Committer {
     core: Arc<Core>,
+    db: Db,
     assigned: Assigned,
     flights: mpsc::UnboundedSender<Flight>,
     /// Told of every write, if somebody has to ask for durability.
@@ -31,12 +33,14 @@ pub(crate) struct Committer {
 impl Committer {
     pub(crate) fn new(
         core: Arc<Core>,
+        db: Db,
         assigned: Assigned,
         flights: mpsc::UnboundedSender<Flight>,
         written: Option<mpsc::Sender<()>>,
     ) -> Self {
         Self {
             core,
+            db,
             assigned,
             flights,
             written,
@@ -67,9 +71,10 @@ impl Committer {
         let mut flight = built.flight;
         flight.seqnum = self.last_seqnum;
         if built.batch.is_empty() {
+            tell_written(built.written, &flight);
             return flight;
         }
-        match self.core.db.write(built.batch).await {
+        match self.db.write(built.batch).await {
             Ok(handle) => {
                 self.core.pace.wrote(now_ms);
                 self.last_seqnum = handle.seqnum();
@@ -93,13 +98,14 @@ impl Committer {
                 flight.result = Err(error);
             }
         }
+        tell_written(built.written, &flight);
         flight
     }
 
     /// Writes out what is in memory, so that the segment just sealed is whole on disk and can be
     /// dropped as a whole one day.
     fn freeze_memtable(&self) {
-        let db = self.core.db.clone();
+        let db = self.db.clone();
         tokio::spawn(async move {
             let options = FlushOptions {
                 flush_type: FlushType::MemTable,
@@ -108,5 +114,13 @@ impl Committer {
                 tracing::debug!(%error, "a sealed segment was not written out");
             }
         });
+    }
+}
+
+/// Tells those that do not wait for durability what became of their sets.
+fn tell_written(written: Vec<(Done, usize)>, flight: &Flight) {
+    for (written, set) in written {
+        let committed = flight.done[set].1.clone();
+        written(flight.result.clone().and(committed));
     }
 }

@@ -41,7 +41,7 @@
 //! let limit = ReadLimit { end_offset: u64::MAX, max_bytes: 1 << 20, max_entries: 100 };
 //! let entries = log.read(0, limit).await?;
 //! assert_eq!(entries[0].payload, "hello");
-//! assert_eq!(entries[0].first_sequence, committed.first_sequence);
+//! assert_eq!(Some(entries[0].first_sequence), committed.first_sequence);
 //! store.close().await?;
 //! # Ok(())
 //! # })
@@ -52,6 +52,7 @@ mod batch;
 mod clear;
 mod commit;
 mod error;
+mod follow;
 mod key;
 mod layout;
 mod log;
@@ -65,6 +66,7 @@ mod pace;
 mod publish;
 mod queue;
 mod read;
+mod rows;
 mod segment;
 mod store;
 mod tail;

@@ -3,16 +3,19 @@
 //! A handle is shared by everybody who opened the same key. The commit task owns the writing half, the
 //! publisher the published half; readers look at what is published and read the rest from the store.
 
+use std::pin::Pin;
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 use crate::key::LogKey;
 use crate::read::{self, Cursors};
-use crate::store::Core;
+use crate::store::{Core, StoreState};
 use crate::tail::Tail;
-use crate::{Result, lookup};
+use crate::{Error, ErrorKind, Result, lookup};
 
 /// What an entry's payload is; storage keeps it beside the entry and does not look inside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,6 +125,8 @@ pub(crate) struct Inner {
     writer: Mutex<Writer>,
     published: Mutex<Published>,
     cursors: Mutex<Cursors>,
+    /// Stirred when `published` has changed.
+    changed: Notify,
 }
 
 impl Inner {
@@ -137,6 +142,7 @@ impl Inner {
             writer: Mutex::new(writer),
             published: Mutex::new(published),
             cursors: Mutex::default(),
+            changed: Notify::new(),
         }
     }
 
@@ -162,6 +168,26 @@ impl Inner {
             published.tail.push(entries);
         }
         published.bounds = bounds;
+        drop(published);
+        self.changed.notify_waiters();
+    }
+
+    /// Shows what another process has made of the log: all of it is read from the store.
+    pub(crate) fn follow(&self, writer: Writer) {
+        let mut bounds = writer.bounds;
+        if writer.removed {
+            bounds.start_offset = bounds.end_offset;
+        }
+        *self.writer.lock() = writer;
+        {
+            let mut published = self.published.lock();
+            if published.bounds == bounds {
+                return;
+            }
+            published.bounds = bounds;
+            published.tail = Tail::starting_at(bounds.end_offset);
+        }
+        self.changed.notify_waiters();
     }
 
     pub(crate) fn forget_tail_below(&self, offset: u64) {
@@ -202,6 +228,39 @@ impl Log {
     /// Start and end of what is durable and can be read.
     pub fn bounds(&self) -> Bounds {
         self.inner.published.lock().bounds
+    }
+
+    /// Ready once [`Log::bounds`] have changed after this call, or may have. Look at the bounds between
+    /// this call and waiting for it, or a change in between goes unnoticed.
+    pub fn changed(&self) -> Pin<Box<Notified<'_>>> {
+        let mut changed = Box::pin(self.inner.changed.notified());
+        changed.as_mut().enable();
+        changed
+    }
+
+    /// Waits until what was written to the log before this call is durable; see
+    /// [`crate::Store::commit_early`].
+    ///
+    /// # Errors
+    /// `Closed` or `Fenced` if the store no longer is open.
+    pub async fn settled(&self) -> Result<()> {
+        let wanted = self.inner.writer.lock().bounds.end_offset;
+        let mut state = self.inner.core.state.subscribe();
+        loop {
+            let changed = self.changed();
+            if self.bounds().end_offset >= wanted {
+                return Ok(());
+            }
+            tokio::select! {
+                () = changed => {}
+                state = state.wait_for(|state| matches!(state, StoreState::Closed(_))) => {
+                    return match state.as_deref() {
+                        Ok(StoreState::Closed(error)) => Err(error.clone()),
+                        _ => Err(Error::new(ErrorKind::Closed, "the store is closed")),
+                    };
+                }
+            }
+        }
     }
 
     /// The entries from the one that contains `from_offset` (or, in a gap, the next one) on; below the

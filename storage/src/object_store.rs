@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use slatedb::object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use slatedb::object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
 use slatedb::object_store::local::LocalFileSystem;
 use slatedb::object_store::memory::InMemory;
 use slatedb::object_store::path::Path as ObjectPath;
@@ -21,6 +21,8 @@ use crate::{DataUrl, Error, ErrorKind, Options, Result};
 
 /// Where SlateDB's files lie within the object store, behind the prefix of the URL.
 const DB_PATH: &str = "db";
+/// The write-ahead log of a data directory.
+const WAL_DIR: &str = "wal-files";
 /// The locked file of a data directory; holds the process id of its owner.
 const LOCK_NAME: &str = "lock";
 /// The object that the probe of a bucket creates and leaves, so that the next start finds it.
@@ -52,7 +54,7 @@ pub(crate) struct LocalDirectory {
 impl LocalDirectory {
     /// Where the write-ahead log lies: outside the database's own directory.
     pub(crate) fn wal_dir(&self) -> PathBuf {
-        self.root.join("wal-files")
+        self.root.join(WAL_DIR)
     }
 
     /// Where SlateDB's own write-ahead log would lie.
@@ -76,6 +78,52 @@ pub(crate) async fn open(options: &Options) -> Result<OpenedStore> {
         }),
         DataUrl::File(root) => open_directory(root, options.fsync),
         DataUrl::S3 { bucket, prefix } => open_bucket(&options.data, bucket, prefix).await,
+    }
+}
+
+/// An object store that is only read.
+pub(crate) struct ReadOnlyStore {
+    pub(crate) object_store: Arc<dyn ObjectStore>,
+    pub(crate) db_path: ObjectPath,
+    /// Where the write-ahead log lies, if it is ours.
+    pub(crate) wal_dir: Option<PathBuf>,
+}
+
+/// The object store that `options.data` names, as it is: nothing is created, locked or probed.
+///
+/// # Errors
+/// `Invalid` if there is none, or for a store in memory.
+pub(crate) fn open_read_only(options: &Options) -> Result<ReadOnlyStore> {
+    match &options.data {
+        DataUrl::Memory => Err(Error::new(
+            ErrorKind::Invalid,
+            "a store in memory belongs to its process",
+        )),
+        DataUrl::File(root) => {
+            if !root.join(DB_PATH).is_dir() {
+                let problem = format!("there is no store in {}", root.display());
+                return Err(Error::new(ErrorKind::Invalid, problem));
+            }
+            let object_store = LocalFileSystem::new_with_prefix(root).map_err(|source| {
+                let context = format!("cannot open data directory {}", root.display());
+                Error::new(ErrorKind::Unavailable, context).with_source(source)
+            })?;
+            let wal_dir = root.join(WAL_DIR);
+            Ok(ReadOnlyStore {
+                object_store: Arc::new(object_store),
+                db_path: ObjectPath::from(DB_PATH),
+                wal_dir: wal_dir.is_dir().then_some(wal_dir),
+            })
+        }
+        DataUrl::S3 { bucket, prefix } => {
+            let prefix = parse_prefix(&options.data, prefix)?;
+            let s3 = S3::from_env(bucket);
+            Ok(ReadOnlyStore {
+                object_store: Arc::new(s3.build(&options.data, s3.builder.clone())?),
+                db_path: prefix.join(DB_PATH),
+                wal_dir: None,
+            })
+        }
     }
 }
 
@@ -208,24 +256,17 @@ fn is_staging_name(name: &str) -> bool {
     })
 }
 
+fn parse_prefix(url: &DataUrl, prefix: &str) -> Result<ObjectPath> {
+    ObjectPath::parse(prefix).map_err(|source| {
+        let problem = format!("data URL {url}: the prefix cannot be used");
+        Error::new(ErrorKind::Invalid, problem).with_source(source)
+    })
+}
+
 async fn open_bucket(url: &DataUrl, bucket: &str, prefix: &str) -> Result<OpenedStore> {
-    let prefix = ObjectPath::parse(prefix).map_err(|source| {
-        Error::new(
-            ErrorKind::Invalid,
-            format!("data URL {url}: the prefix cannot be used"),
-        )
-        .with_source(source)
-    })?;
+    let prefix = parse_prefix(url, prefix)?;
     let s3 = S3::from_env(bucket);
-    let build = |builder: AmazonS3Builder| {
-        builder.build().map_err(|source| {
-            Error::new(
-                ErrorKind::Invalid,
-                format!("cannot use {url} {}", s3.whereabouts()),
-            )
-            .with_source(source)
-        })
-    };
+    let build = |builder: AmazonS3Builder| s3.build(url, builder);
     // A store that gives up at once, for its errors name the cause.
     let probed = build(s3.builder.clone().with_retry(RetryConfig {
         max_retries: 1,
@@ -278,6 +319,13 @@ impl S3 {
             builder = builder.with_allow_http(true);
         }
         Self { builder, endpoint }
+    }
+
+    fn build(&self, url: &DataUrl, builder: AmazonS3Builder) -> Result<AmazonS3> {
+        builder.build().map_err(|source| {
+            let problem = format!("cannot use {url} {}", self.whereabouts());
+            Error::new(ErrorKind::Invalid, problem).with_source(source)
+        })
     }
 
     fn whereabouts(&self) -> String {

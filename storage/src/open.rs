@@ -176,10 +176,11 @@ async fn read(engine: Engine, live: LiveSegments) -> Result<Opened> {
         None => None,
     };
     let assigned = Assigned {
-        next_sequence: block.end().max(1),
+        next_sequence: block.end(),
         block,
         next_segment: open.as_ref().map_or(1, |open| open.meta.id + 1),
         open,
+        told_ms: i64::MIN,
         format_written: format.is_some(),
     };
     let replay = engine

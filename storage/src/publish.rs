@@ -54,10 +54,13 @@ impl Flight {
     /// Write sets that came after the store had failed.
     pub(crate) fn failed(error: Error, queued: Vec<Queued>) -> Self {
         let bytes = queued.iter().map(|set| set.bytes).sum();
-        let done = queued
-            .into_iter()
-            .map(|set| (set.done, Err(error.clone())))
-            .collect();
+        let mut done = Vec::with_capacity(queued.len());
+        for set in queued {
+            if let Some(written) = set.written {
+                written(Err(error.clone()));
+            }
+            done.push((set.done, Err(error.clone())));
+        }
         Self {
             seqnum: 0,
             result: Err(error),
@@ -92,10 +95,10 @@ pub(crate) struct Publisher {
 impl Publisher {
     pub(crate) fn new(
         core: Arc<Core>,
+        status: watch::Receiver<DbStatus>,
         flights: mpsc::UnboundedReceiver<Flight>,
         clearing: mpsc::UnboundedSender<Log>,
     ) -> Self {
-        let status = core.db.subscribe();
         let budget = TailBudget::new(core.options.tail_bytes);
         Self {
             core,

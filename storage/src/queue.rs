@@ -19,6 +19,8 @@ const OVERHEAD: usize = 128;
 pub(crate) struct Queued {
     pub(crate) changes: Vec<Change>,
     pub(crate) done: Done,
+    /// Called once the set is written, before it is durable.
+    pub(crate) written: Option<Done>,
     pub(crate) bytes: usize,
 }
 
@@ -28,6 +30,7 @@ impl Queued {
         Self {
             changes,
             done,
+            written: None,
             bytes,
         }
     }

@@ -43,6 +43,11 @@ impl Segments {
         self.by_id.write().insert(segment.id, segment);
     }
 
+    /// What another process has made of them.
+    pub(crate) fn replace(&self, found: Vec<SegmentMeta>) {
+        *self.by_id.write() = found.into_iter().map(|s| (s.id, s)).collect();
+    }
+
     /// Forgets a segment whose removal is durable: its files may go.
     pub(crate) fn remove(&self, id: u32) {
         self.by_id.write().remove(&id);

@@ -1,6 +1,7 @@
 //! One SlateDB: opening and fencing it, committing to it in order, closing it.
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -9,6 +10,7 @@ use slatedb::config::{DurabilityLevel, FlushOptions, FlushType, ReadOptions, Sca
 use slatedb::{Db, KeyValue};
 use slatedb_common::clock::SystemClock;
 use tokio::sync::{Mutex, mpsc, watch};
+use uuid::Uuid;
 
 use crate::commit::Committer;
 use crate::key::{Directory, LogKey, LogState, Row};
@@ -17,16 +19,18 @@ use crate::object_store::LocalDirectory;
 use crate::open::{self, Opened};
 use crate::pace::PacedClock;
 use crate::publish::Publisher;
-use crate::queue::{CommitQueue, LOCAL_FLIGHTS, Queued};
+use crate::queue::{CommitQueue, Done, LOCAL_FLIGHTS, Queued};
+use crate::rows::Rows;
 use crate::segment::Segments;
 use crate::wal::FileWal;
-use crate::{DataUrl, Error, ErrorKind, Log, Options, Result, WriteSet, clear, lookup};
+use crate::{DataUrl, Error, ErrorKind, Log, Options, Result, WriteSet, clear, follow, lookup};
 
 /// What a commit became.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Committed {
-    /// Sequence of the first record appended by the write set; 0 if it appended none.
-    pub first_sequence: u64,
+    /// Sequence of the first record appended by the write set, if it appended any. A set that appends
+    /// to several logs takes consecutive sequences, in the order of its changes.
+    pub first_sequence: Option<u64>,
 }
 
 /// What opening found.
@@ -56,7 +60,7 @@ const STRIPES: usize = 64;
 
 /// What the tasks of a store and the handles on its logs share.
 pub(crate) struct Core {
-    pub(crate) db: Db,
+    pub(crate) db: Rows,
     pub(crate) options: Options,
     pub(crate) clock: Arc<dyn SystemClock>,
     pub(crate) segments: Segments,
@@ -82,6 +86,12 @@ impl std::fmt::Debug for Core {
 }
 
 impl Core {
+    /// The logs that somebody has a handle on.
+    pub(crate) fn open_logs(&self) -> Vec<Arc<LogInner>> {
+        let logs = self.logs.iter();
+        logs.filter_map(|log| log.upgrade()).collect()
+    }
+
     /// Takes a log off the table if no handle on it is left.
     pub(crate) fn forget_log(&self, key: &Bytes) {
         self.logs.remove_if(key, |_, log| log.strong_count() == 0);
@@ -132,7 +142,7 @@ impl Store {
             state: watch::Sender::new(StoreState::Open),
             logs: DashMap::new(),
             opening: std::array::from_fn(|_| Mutex::new(())),
-            db: engine.db,
+            db: Rows::Written(engine.db.clone()),
             directory: parking_lot::Mutex::new(engine.directory),
             wal: engine.wal,
             pace: engine.pace,
@@ -146,14 +156,32 @@ impl Store {
         // The write-ahead logs on disk and in memory flush themselves.
         let written = on_s3.then(|| {
             let (written, flushing) = mpsc::channel(1);
-            tokio::spawn(flush_when_written(Arc::downgrade(&core), flushing));
+            let db = engine.db.clone();
+            tokio::spawn(flush_when_written(Arc::downgrade(&core), db, flushing));
             written
         });
         if let Some(wal) = &core.wal {
             tokio::spawn(tell_when_stalled(Arc::downgrade(&core), wal.stalled()));
         }
-        tokio::spawn(Committer::new(Arc::clone(&core), assigned, flights, written).run());
-        tokio::spawn(Publisher::new(Arc::clone(&core), landing, clearing.clone()).run());
+        tokio::spawn(
+            Committer::new(
+                Arc::clone(&core),
+                engine.db.clone(),
+                assigned,
+                flights,
+                written,
+            )
+            .run(),
+        );
+        tokio::spawn(
+            Publisher::new(
+                Arc::clone(&core),
+                engine.db.subscribe(),
+                landing,
+                clearing.clone(),
+            )
+            .run(),
+        );
         tokio::spawn(clear::run(cleared));
         let store = Self {
             inner: Arc::new(Inner { core }),
@@ -166,7 +194,55 @@ impl Store {
         Ok(store)
     }
 
-    fn core(&self) -> &Arc<Core> {
+    /// Opens a store that another process writes, for reading. It takes no lock, fences nobody and
+    /// writes nothing; what is durable shows within `refresh`. Commits fail with `Invalid`.
+    ///
+    /// # Errors
+    /// `Invalid` if there is no such store, for one in memory and for one of a newer format; else as
+    /// [`Store::open`].
+    pub async fn open_read_only(
+        options: Options,
+        clock: Arc<dyn SystemClock>,
+        refresh: Duration,
+    ) -> Result<Self> {
+        Self::open_followed(options, clock, refresh, None).await
+    }
+
+    /// [`Store::open_read_only`] for what the store held at a checkpoint.
+    pub(crate) async fn open_followed(
+        options: Options,
+        clock: Arc<dyn SystemClock>,
+        refresh: Duration,
+        checkpoint: Option<Uuid>,
+    ) -> Result<Self> {
+        let followed = follow::open(&options, Arc::clone(&clock), refresh, checkpoint).await?;
+        let core = Arc::new(Core {
+            queue: CommitQueue::new(options.in_flight_bytes, 1),
+            durable: watch::Sender::new(followed.next_sequence),
+            state: watch::Sender::new(StoreState::Open),
+            logs: DashMap::new(),
+            opening: std::array::from_fn(|_| Mutex::new(())),
+            db: followed.rows,
+            directory: parking_lot::Mutex::new(None),
+            wal: None,
+            pace: followed.pace,
+            options,
+            clock,
+            segments: followed.segments,
+            recovered: Recovered::default(),
+        });
+        tokio::spawn(follow::refresh(Arc::downgrade(&core), followed.status));
+        Ok(Self {
+            inner: Arc::new(Inner { core }),
+        })
+    }
+
+    /// Whether it was opened for reading.
+    pub fn is_read_only(&self) -> bool {
+        self.core().db.writer().is_none()
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
         &self.inner.core
     }
 
@@ -282,9 +358,41 @@ impl Store {
         write_set: WriteSet,
         done: impl FnOnce(Result<Committed>) + Send + 'static,
     ) {
-        self.core()
-            .queue
-            .push(Queued::new(write_set.changes, Box::new(done)));
+        self.push(Queued::new(write_set.changes, Box::new(done)));
+    }
+
+    /// [`Store::commit`] for a caller that wants to go on before the set is durable: `written` runs
+    /// when the set has its sequences and can only be lost with the process or its disk, or has failed;
+    /// `done` follows as ever. Neither may block.
+    pub fn commit_early(
+        &self,
+        write_set: WriteSet,
+        written: impl FnOnce(Result<Committed>) + Send + 'static,
+        done: impl FnOnce(Result<Committed>) + Send + 'static,
+    ) {
+        let queued = Queued::new(write_set.changes, Box::new(done));
+        self.push(Queued {
+            written: Some(Box::new(written)),
+            ..queued
+        });
+    }
+
+    fn push(&self, queued: Queued) {
+        if self.core().db.writer().is_none() {
+            let read_only =
+                || Error::new(ErrorKind::Invalid, "the store was opened for reading only");
+            let answer: Vec<Done> = queued.written.into_iter().chain([queued.done]).collect();
+            for done in answer {
+                done(Err(read_only()));
+            }
+            return;
+        }
+        self.core().queue.push(queued);
+    }
+
+    /// Whether [`Store::ready`] would return at once.
+    pub fn has_room(&self) -> bool {
+        self.in_flight_bytes() < self.core().options.in_flight_bytes
     }
 
     /// The row at `key`, as it is durable.
@@ -331,7 +439,7 @@ impl Store {
         let rows = self
             .core()
             .db
-            .scan_prefix_with_options(prefix, .., &options)
+            .scan_prefix_with_options(prefix, &options)
             .await;
         rows.map_err(|error| Error::engine("scanning rows".into(), error))
     }
@@ -344,6 +452,20 @@ impl Store {
     /// [`Store::durable_sequence`] as a value that can be watched.
     pub fn subscribe_durable(&self) -> watch::Receiver<u64> {
         self.core().durable.subscribe()
+    }
+
+    /// Waits until everything committed so far is durable.
+    ///
+    /// # Errors
+    /// As for a commit.
+    pub async fn flush(&self) -> Result<()> {
+        // Every set committed before this one is done when this one is.
+        let (done, settled) = tokio::sync::oneshot::channel();
+        self.commit(WriteSet::new(), move |result| {
+            let _ = done.send(result);
+        });
+        let closed = || Error::new(ErrorKind::Closed, "the store is closed");
+        settled.await.unwrap_or_else(|_| Err(closed())).map(|_| ())
     }
 
     /// Makes everything durable and closes; later calls fail with `Closed`.
@@ -359,20 +481,21 @@ impl Store {
             // A disk that takes nothing would be waited for.
             wal.stop();
         }
-        // Every set committed before this one is done when this one is.
-        let (done, settled) = tokio::sync::oneshot::channel();
-        self.commit(WriteSet::new(), move |result| {
-            let _ = done.send(result);
-        });
         let closed = || Error::new(ErrorKind::Closed, "the store is closed");
-        let settled = settled.await.unwrap_or_else(|_| Err(closed())).map(|_| ());
+        let settled = match self.is_read_only() {
+            true => Ok(()),
+            false => self.flush().await,
+        };
         let failed = |error| Error::engine("closing the store".into(), error);
         let flushed = match settled {
             Ok(()) => {
                 let options = FlushOptions {
                     flush_type: FlushType::MemTable,
                 };
-                core.db.flush_with_options(options).await.map_err(failed)
+                match core.db.writer() {
+                    Some(db) => db.flush_with_options(options).await.map_err(failed),
+                    None => Ok(()),
+                }
             }
             Err(error) => Err(error),
         };
@@ -417,7 +540,7 @@ async fn tell_when_stalled(core: Weak<Core>, mut stalled: watch::Receiver<Option
 
 /// Asks for durability after writes: soon after the first, and then at most once an interval, for each
 /// flush is a request that costs money. Ends with the commit task.
-async fn flush_when_written(core: Weak<Core>, mut written: mpsc::Receiver<()>) {
+async fn flush_when_written(core: Weak<Core>, db: Db, mut written: mpsc::Receiver<()>) {
     let mut next_flush = DateTime::<Utc>::MIN_UTC;
     while written.recv().await.is_some() {
         let Some(core) = core.upgrade() else { return };
@@ -426,7 +549,7 @@ async fn flush_when_written(core: Weak<Core>, mut written: mpsc::Receiver<()>) {
         core.clock.sleep(wait).await;
         next_flush = core.clock.now() + core.options.flush_interval;
         // Why it failed, the publisher learns from the engine.
-        if core.db.flush().await.is_err() {
+        if db.flush().await.is_err() {
             return;
         }
     }

@@ -8,7 +8,8 @@ use crate::{EntryFormat, Log};
 /// An entry to append. The caller assigns offsets; the store assigns sequences.
 #[derive(Clone, Debug)]
 pub struct NewEntry {
-    /// Offset of its first record; at or above the log's end, gaps are allowed.
+    /// Offset of its first record; at or above the log's end, gaps are allowed. [`NewEntry::AT_END`]
+    /// leaves it to the store.
     pub first_offset: u64,
     /// Offsets it spans, at least 1.
     pub count: u32,
@@ -21,6 +22,9 @@ pub struct NewEntry {
 }
 
 impl NewEntry {
+    /// As [`NewEntry::first_offset`]: wherever the log ends when it is this entry's turn.
+    pub const AT_END: u64 = u64::MAX;
+
     /// One past its last offset.
     pub(crate) fn end_offset(&self) -> u64 {
         self.first_offset + u64::from(self.count)
@@ -55,6 +59,14 @@ pub(crate) enum Change {
 }
 
 impl Change {
+    /// The log that it changes, but for clearing up.
+    pub(crate) fn log(&self) -> Option<&Log> {
+        match self {
+            Self::Append { log, .. } | Self::Trim { log, .. } | Self::Remove { log } => Some(log),
+            Self::PutRow { .. } | Self::DeleteRow { .. } | Self::Clear { .. } => None,
+        }
+    }
+
     /// Bytes that it holds on to.
     pub(crate) fn bytes(&self) -> usize {
         match self {

@@ -11,6 +11,7 @@ mod codec;
 mod directory;
 mod entry;
 mod format;
+mod frontier;
 mod index;
 mod listing;
 mod log_state;
@@ -23,6 +24,7 @@ pub(crate) use codec::{LogKey, escape_into};
 pub(crate) use directory::Directory;
 pub(crate) use entry::{EntryKey, PackedValue, Packer};
 pub(crate) use format::Format;
+pub(crate) use frontier::Frontier;
 pub(crate) use index::Index;
 pub(crate) use listing::Listing;
 pub(crate) use log_state::LogState;
@@ -72,6 +74,7 @@ mod store_ordinal {
     pub(super) const FORMAT: u8 = 0;
     pub(super) const ROW: u8 = 1;
     pub(super) const PENDING: u8 = 2;
+    pub(super) const FRONTIER: u8 = 8;
 }
 
 /// Starts the suffix of a row that OpenData does not know.

@@ -163,6 +163,10 @@ fn store_rows() {
     assert_eq!(hex(&Format::key()), "0301000000001b00ff00");
     assert_eq!(hex(&Format::value(Format::CURRENT)), "00000001");
     assert_eq!(Format::decode(&Format::value(9)).expect("whole"), 9);
+    assert_eq!(hex(&Frontier::key()), "0301000000001b00ff08");
+    assert_eq!(hex(&Frontier::value(5)), "0000000000000005");
+    assert_eq!(Frontier::decode(&Frontier::value(9)).expect("whole"), 9);
+    assert!(Frontier::decode(b"short").is_err());
     assert_eq!(hex(&Row::key(b"x")), "0301000000001b00ff0178");
     assert_eq!(Row::decode(&Row::key(b"x")).expect("whole"), "x");
     assert_eq!(

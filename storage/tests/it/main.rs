@@ -2,6 +2,7 @@
 
 mod basics;
 mod crash;
+mod follow;
 mod growth;
 mod model;
 mod s3;

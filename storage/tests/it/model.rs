@@ -178,7 +178,7 @@ impl World {
         }
         for answer in answers {
             let committed = answer.await??;
-            ensure!(committed.first_sequence > 0, "a sequence was given");
+            ensure!(committed.first_sequence.is_some(), "a sequence was given");
         }
         let durable = store.durable_sequence();
         ensure!(durable > self.sequence, "the durable sequence moves");
