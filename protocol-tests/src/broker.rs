@@ -1,6 +1,7 @@
 //! The broker under test.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -57,9 +58,34 @@ impl Broker {
         Self::own(arguments, Some(data))
     }
 
+    /// As [`Broker::on_disk`], on a disk of `size_mib` that only the broker sees and that is gone with
+    /// its process. `None`, and a line that says so, also where no disk can be mounted.
+    pub fn on_small_disk(size_mib: usize, arguments: &[&str]) -> Option<Self> {
+        if foreign().is_some() {
+            skip("needs a broker of its own, not the one of KAFKA_BOOTSTRAP");
+            return None;
+        }
+        if !Process::can_mount() {
+            skip("needs the right to mount a disk in a namespace of its own (unshare --mount)");
+            return None;
+        }
+        let data = TempDir::new().expect("a directory for data");
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned());
+        let arguments = all_arguments(arguments.collect(), Some(&data));
+        let process = Process::start_on_small_disk(data.path(), size_mib, &arguments);
+        Some(Self::running(
+            process.addresses.clone(),
+            Some(Own {
+                process,
+                arguments,
+                data: Some(data),
+            }),
+        ))
+    }
+
     fn own(arguments: &[&str], data: Option<TempDir>) -> Option<Self> {
         if foreign().is_some() {
-            skip("needs a broker of its own");
+            skip("needs a broker of its own, not the one of KAFKA_BOOTSTRAP");
             return None;
         }
         let arguments = arguments.iter().map(|argument| (*argument).to_owned());
@@ -67,15 +93,7 @@ impl Broker {
     }
 
     fn spawn(more: Vec<String>, data: Option<TempDir>) -> Self {
-        let place = match &data {
-            None => "memory:".to_owned(),
-            Some(directory) => format!("file:{}", directory.path().join("data").display()),
-        };
-        let mut arguments = vec!["--data".to_owned(), place, "--no-http".to_owned()];
-        if !more.iter().any(|argument| argument == "--listen") {
-            arguments.extend(["--listen".to_owned(), "127.0.0.1:0".to_owned()]);
-        }
-        arguments.extend(more);
+        let arguments = all_arguments(more, data.as_ref());
         let process = Process::start(&arguments);
         let addresses = process.addresses.clone();
         Self::running(
@@ -175,9 +193,16 @@ impl Broker {
     }
 
     /// The directory of its data; panics for a broker in memory.
-    pub fn data_directory(&self) -> std::path::PathBuf {
+    pub fn data_directory(&self) -> PathBuf {
         let data = self.own_ref().data.as_ref().expect("a broker on disk");
         data.path().join("data")
+    }
+
+    /// The disk of [`Broker::on_small_disk`], for a test that fills it.
+    pub fn small_disk(&self) -> PathBuf {
+        let own = self.own_ref();
+        let data = own.data.as_ref().expect("a broker on disk");
+        own.process.inside(data.path())
     }
 
     fn own_ref(&self) -> &Own {
@@ -193,6 +218,20 @@ impl Broker {
     }
 }
 
+/// What a broker is started with: `more`, and what every test wants.
+fn all_arguments(more: Vec<String>, data: Option<&TempDir>) -> Vec<String> {
+    let place = match data {
+        None => "memory:".to_owned(),
+        Some(directory) => format!("file:{}", directory.path().join("data").display()),
+    };
+    let mut arguments = vec!["--data".to_owned(), place, "--no-http".to_owned()];
+    if !more.iter().any(|argument| argument == "--listen") {
+        arguments.extend(["--listen".to_owned(), "127.0.0.1:0".to_owned()]);
+    }
+    arguments.extend(more);
+    arguments
+}
+
 fn foreign() -> Option<String> {
     std::env::var("KAFKA_BOOTSTRAP")
         .ok()
@@ -203,10 +242,7 @@ fn foreign() -> Option<String> {
 fn skip(reason: &str) {
     let thread = std::thread::current();
     let test = thread.name().unwrap_or("a test");
-    let _ = writeln!(
-        std::io::stderr(),
-        "skipped against KAFKA_BOOTSTRAP: {test} {reason}"
-    );
+    let _ = writeln!(std::io::stderr(), "skipped: {test} {reason}");
 }
 
 /// Only a KRaft node describes its quorum.

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 
 use tempfile::TempDir;
@@ -23,16 +23,55 @@ pub(crate) struct Process {
 impl Process {
     /// Starts the broker with these arguments and waits for its `ready` line.
     pub(crate) fn start(arguments: &[String]) -> Self {
-        let binary = binary();
+        Self::launch(Command::new(binary()), arguments)
+    }
+
+    /// The same on a disk of its own: `size_mib` of memory mounted at `path`, which only this process
+    /// sees ([`Process::inside`]).
+    pub(crate) fn start_on_small_disk(path: &Path, size_mib: usize, arguments: &[String]) -> Self {
+        let mut command = Command::new("unshare");
+        command
+            .args(["--map-root-user", "--mount", "sh", "-ec"])
+            .arg("mount -t tmpfs -o size=$1m none \"$2\"; shift 2; exec \"$@\"")
+            .args(["sh", &size_mib.to_string()])
+            .arg(path)
+            .arg(binary());
+        Self::launch(command, arguments)
+    }
+
+    /// Whether this machine lets us mount a disk that only one process sees.
+    pub(crate) fn can_mount() -> bool {
+        Command::new("unshare")
+            .args([
+                "--map-root-user",
+                "--mount",
+                "mount",
+                "-t",
+                "tmpfs",
+                "none",
+                "/mnt",
+            ])
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
+    }
+
+    /// `path` as this process sees it.
+    pub(crate) fn inside(&self, path: &Path) -> PathBuf {
+        let path = path.strip_prefix("/").expect("an absolute path");
+        Path::new(&format!("/proc/{}/root", self.child.id())).join(path)
+    }
+
+    fn launch(mut command: Command, arguments: &[String]) -> Self {
         let log = TempDir::new().expect("a directory for the log");
         let stderr = File::create(log.path().join("log")).expect("a log file");
-        let mut child = Command::new(&binary)
+        let mut child = command
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(stderr)
             .spawn()
-            .unwrap_or_else(|error| panic!("cannot start {}: {error}", binary.display()));
+            .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         let mut stdout = BufReader::new(child.stdout.take().expect("a piped standard output"));
         let addresses = loop {
             let mut line = String::new();

@@ -2,4 +2,5 @@
 
 mod crash;
 mod crowd;
+mod disk_full;
 mod restart;
