@@ -83,6 +83,20 @@ impl Broker {
         ))
     }
 
+    /// A Trestle of the test's own over a bucket; the credentials are those of the environment.
+    pub fn on_s3(url: &str, endpoint: &str) -> Self {
+        let arguments = arguments_for(url, Vec::new());
+        let process = Process::start_with(&[("AWS_ENDPOINT_URL", endpoint)], &arguments);
+        Self::running(
+            process.addresses.clone(),
+            Some(Own {
+                process,
+                arguments,
+                data: None,
+            }),
+        )
+    }
+
     fn own(arguments: &[&str], data: Option<TempDir>) -> Option<Self> {
         if foreign().is_some() {
             skip("needs a broker of its own, not the one of KAFKA_BOOTSTRAP");
@@ -218,13 +232,17 @@ impl Broker {
     }
 }
 
-/// What a broker is started with: `more`, and what every test wants.
 fn all_arguments(more: Vec<String>, data: Option<&TempDir>) -> Vec<String> {
     let place = match data {
         None => "memory:".to_owned(),
         Some(directory) => format!("file:{}", directory.path().join("data").display()),
     };
-    let mut arguments = vec!["--data".to_owned(), place, "--no-http".to_owned()];
+    arguments_for(&place, more)
+}
+
+/// What a broker is started with: `more`, and what every test wants.
+fn arguments_for(place: &str, more: Vec<String>) -> Vec<String> {
+    let mut arguments: Vec<String> = ["--data", place, "--no-http"].map(str::to_owned).into();
     if !more.iter().any(|argument| argument == "--listen") {
         arguments.extend(["--listen".to_owned(), "127.0.0.1:0".to_owned()]);
     }

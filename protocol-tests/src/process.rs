@@ -26,6 +26,13 @@ impl Process {
         Self::launch(Command::new(binary()), arguments)
     }
 
+    /// The same with more environment variables.
+    pub(crate) fn start_with(variables: &[(&str, &str)], arguments: &[String]) -> Self {
+        let mut command = Command::new(binary());
+        command.envs(variables.iter().copied());
+        Self::launch(command, arguments)
+    }
+
     /// The same on a disk of its own: `size_mib` of memory mounted at `path`, which only this process
     /// sees ([`Process::inside`]).
     pub(crate) fn start_on_small_disk(path: &Path, size_mib: usize, arguments: &[String]) -> Self {

@@ -7,12 +7,18 @@
 //! until all are durable. acks=1 and acks=-1 are the same: the records would survive a crash.
 //! acks=0 gets no response; a failure closes the connection, the only way to tell.
 //!
-//! Not supported: transactions. `timeout_ms` is not applied: an answer that comes late is better than
-//! REQUEST_TIMED_OUT for records that are then stored all the same.
+//! What is not durable within `timeout_ms` is answered REQUEST_TIMED_OUT, as in Kafka; it may be stored
+//! all the same, and an idempotent producer's retry is then recognised.
+//!
+//! Not supported: transactions.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::BytesMut;
+use futures::FutureExt;
+use futures::future::FusedFuture;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
@@ -22,7 +28,7 @@ use kafka_protocol::protocol::StrBytes;
 
 use super::context::Context;
 use super::produce_request::{PartitionData, ProduceRequest};
-use super::{Outcome, errors, reply};
+use super::{Outcome, errors, reply, timeout};
 use crate::config::TimestampType;
 use crate::metadata::Topic;
 use crate::partition::batch::{self, BatchError, Header, Rules};
@@ -46,6 +52,7 @@ pub(super) async fn handle(ctx: Context, body: BytesMut) -> Outcome {
         Err(malformed) => return Outcome::Close(malformed.to_string()),
     };
     let acks = request.acks;
+    let timeout = timeout::duration(request.timeout_ms);
     let refusal = refuse_whole(&request);
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
@@ -73,7 +80,7 @@ pub(super) async fn handle(ctx: Context, body: BytesMut) -> Outcome {
             }
         };
     }
-    Outcome::Later(Box::pin(answer(ctx, topics)))
+    Outcome::Later(Box::pin(answer(ctx, topics, timeout)))
 }
 
 /// A batch that has its place, and where its log starts.
@@ -203,12 +210,14 @@ async fn append(
 type Appends = Vec<(String, Vec<(i32, Result<Queued, Refused>)>)>;
 
 /// Stage two.
-async fn answer(ctx: Context, topics: Appends) -> Outcome {
+async fn answer(ctx: Context, topics: Appends, timeout: Duration) -> Outcome {
+    let late = ctx.rooms.env.sleep(timeout).fuse();
+    tokio::pin!(late);
     let mut responses = Vec::with_capacity(topics.len());
     for (name, partitions) in topics {
         let mut answers = Vec::with_capacity(partitions.len());
         for (index, queued) in partitions {
-            answers.push(answer_partition(&ctx, index, queued).await);
+            answers.push(answer_partition(&ctx, index, queued, late.as_mut()).await);
         }
         responses.push(
             TopicProduceResponse::default()
@@ -219,24 +228,49 @@ async fn answer(ctx: Context, topics: Appends) -> Outcome {
     reply(&ctx, &ProduceResponse::default().with_responses(responses))
 }
 
+/// Waits until the records are durable; no longer once `late` is over.
+async fn durable(
+    receipt: Receipt,
+    late: Pin<&mut impl FusedFuture<Output = ()>>,
+) -> Result<(), Refused> {
+    let is_late = || {
+        let message = "the records are not durable yet; they may be stored all the same";
+        Err(Refused::new(ResponseError::RequestTimedOut, message))
+    };
+    let durable = receipt.durable();
+    tokio::pin!(durable);
+    if late.is_terminated() {
+        return match durable.now_or_never() {
+            Some(durable) => Ok(durable?),
+            None => is_late(),
+        };
+    }
+    tokio::select! {
+        biased;
+        durable = durable => Ok(durable?),
+        () = late => is_late(),
+    }
+}
+
 async fn answer_partition(
     ctx: &Context,
     index: i32,
     queued: Result<Queued, Refused>,
+    late: Pin<&mut impl FusedFuture<Output = ()>>,
 ) -> PartitionProduceResponse {
     let answer = PartitionProduceResponse::default().with_index(index);
     let refused = match queued {
         Ok(Queued { receipt, log_start }) => {
             let base_offset = receipt.base_offset;
             let log_append_time_ms = receipt.log_append_time.unwrap_or(-1);
-            match receipt.durable().await {
+            match durable(receipt, late).await {
                 Ok(()) => {
                     return answer
                         .with_base_offset(base_offset)
                         .with_log_append_time_ms(log_append_time_ms)
                         .with_log_start_offset(if ctx.version >= 5 { log_start } else { -1 });
                 }
-                Err(error) => Refused::from(error),
+                Err(refused) => refused,
             }
         }
         Err(refused) => refused,

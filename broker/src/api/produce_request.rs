@@ -10,6 +10,8 @@ use bytes::{Buf, BytesMut};
 pub(super) struct ProduceRequest {
     pub(super) transactional_id: Option<String>,
     pub(super) acks: i16,
+    /// How long the producer waits for its answer, in milliseconds.
+    pub(super) timeout_ms: i32,
     pub(super) topics: Vec<TopicData>,
 }
 
@@ -43,7 +45,7 @@ impl ProduceRequest {
         };
         let transactional_id = input.string("transactional id")?;
         let acks = input.bytes.try_get_i16().map_err(|_| Malformed("acks"))?;
-        input
+        let timeout_ms = input
             .bytes
             .try_get_i32()
             .map_err(|_| Malformed("timeout"))?;
@@ -67,6 +69,7 @@ impl ProduceRequest {
         Ok(Self {
             transactional_id,
             acks,
+            timeout_ms,
             topics,
         })
     }

@@ -1,4 +1,4 @@
-//! How long an administrative request waits.
+//! How long a request waits.
 
 use std::future::Future;
 use std::time::Duration;
@@ -15,9 +15,13 @@ pub(super) async fn within<F: Future>(
     timeout_ms: i32,
     change: F,
 ) -> Option<F::Output> {
-    let timeout = match u64::try_from(timeout_ms) {
+    ctx.rooms.env.timeout(duration(timeout_ms), change).await
+}
+
+/// What a client's `timeout_ms` says.
+pub(super) fn duration(timeout_ms: i32) -> Duration {
+    match u64::try_from(timeout_ms) {
         Ok(timeout_ms) if timeout_ms > 0 => Duration::from_millis(timeout_ms),
         _ => UNNAMED,
-    };
-    ctx.rooms.env.timeout(timeout, change).await
+    }
 }

@@ -20,5 +20,6 @@ mod offset_for_leader_epoch;
 mod old_versions;
 mod produce;
 mod produce_checks;
+mod s3;
 mod scenarios;
 mod sweep;
