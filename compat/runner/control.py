@@ -7,6 +7,7 @@ Requests are words separated by spaces:
     settings NAME=VALUE ...          restart with these broker settings; none: the defaults
     create TOPIC PARTITIONS [NAME=VALUE ...]
     batches TOPIC PARTITION          what is stored: base offset, records, codec, producer id
+    group GROUP                      a classic group's state and the ids of its members
 
 The answer is {"ok": ...} or {"error": "..."}.
 """
@@ -33,6 +34,8 @@ def _answer(broker, verb, *words):
         wire.create_topic(broker.address, words[0], int(words[1]), _pairs(words[2:]))
     elif verb == "batches":
         return wire.batches(broker.address, words[0], int(words[1]))
+    elif verb == "group":
+        return wire.group(broker.address, words[0])
     else:
         raise ValueError(f"unknown request {verb!r}")
     return broker.address

@@ -88,6 +88,21 @@ def leaders(address, topic):
     return found
 
 
+def group(address, name):
+    """State and sorted member ids of a classic group (DescribeGroups v0)."""
+    reader = call(address, 15, 0, struct.pack(">i", 1) + _string(name))
+    _, error = reader.take("ih")
+    if error:
+        raise WireError(f"DescribeGroups {name}: error code {error}")
+    reader.string()
+    state, _, _ = reader.string(), reader.string(), reader.string()
+    members = []
+    for _ in range(reader.take("i")):
+        members.append(reader.string())
+        reader.string(), reader.string(), reader.bytes(reader.take("i")), reader.bytes(reader.take("i"))
+    return {"state": state, "members": sorted(members)}
+
+
 def batches(address, topic, partition):
     """Every batch of a partition: base offset, records, codec, producer id (Fetch v10, the first that may carry zstd)."""
     found, offset = [], 0

@@ -1,0 +1,90 @@
+"""What the scenarios ask of a client, so that they are written once: see client_*.py.
+
+A client is a module-level CLIENT with
+
+    name, version
+    unavailable                     scenario -> reason, for what the client does not have
+    protocols                       of group members: "eager", "cooperative", "kip848"
+    rejoins                         whether a member joins again, under its own id, when its connection breaks
+    metadata(topic=None)            ([address], {topic: [leader]})
+    producer(**options)             a Producer; options: codec, acks, idempotent, linger_ms, records (in
+                                    a batch), max_bytes, transactional_id, metadata_ms (how long an
+                                    unknown topic is waited for)
+    too_large, unknown_topic        its names for these errors
+    reader(topic, partitions, starts=None, committed=False)
+                                    assigned all those partitions, without a group: poll(seconds), close
+    offset_at(topic, partition, timestamp_ms)    -1 when there is none
+    ends(topic, partitions)         their high watermarks
+    member(group, topic, **options) a Member that has joined or is joining
+    committed(group, topic, partition)           (offset, metadata), or (-1, "")
+    commit(group, topic, partition, offset, metadata)    of a group without members
+"""
+
+import collections
+import threading
+
+Record = collections.namedtuple("Record", "partition offset timestamp_ms key value headers")
+
+
+class Refused(Exception):
+    """A record or a transaction was refused; the message starts with the client's own name for why."""
+
+
+class Fenced(Refused):
+    """The producer is fenced: another one has its transactional id."""
+
+
+class Producer:
+    """send queues, flush waits: it answers the errors of what was not acknowledged."""
+
+    def send(self, topic, value, key=None, partition=None, headers=None, timestamp_ms=None):
+        raise NotImplementedError
+
+    def flush(self):
+        """[client's own name of an error]."""
+        raise NotImplementedError
+
+    def begin(self):
+        raise NotImplementedError
+
+    def commit(self):
+        raise NotImplementedError
+
+    def abort(self):
+        raise NotImplementedError
+
+    def send_offsets(self, offsets, group, member=None):
+        """offsets: {(topic, partition): offset}; of a member, or of a group without members."""
+        raise NotImplementedError
+
+    def close(self):
+        raise NotImplementedError
+
+
+class Member:
+    """A member of a group that reads in a thread of its own and notes what happens to it.
+
+    Every record goes to `records`, a list that members may share; with `commits` each batch is
+    committed once its records are there.
+    """
+
+    def __init__(self, topic, records=None):
+        self.topic = topic
+        self.records = [] if records is None else records
+        self.owned = set()
+        self.events = []  # ("assigned" | "revoked", {partition})
+        self.failed = None
+        self.closing = threading.Event()
+
+    def assigned(self, partitions):
+        partitions = set(partitions)
+        self.events.append(("assigned", partitions))
+        self.owned = self.owned | partitions
+
+    def revoked(self, partitions):
+        partitions = set(partitions)
+        self.events.append(("revoked", partitions))
+        self.owned = self.owned - partitions
+
+    def close(self):
+        raise NotImplementedError
