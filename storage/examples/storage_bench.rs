@@ -50,6 +50,9 @@ enum Command {
     Small {
         #[arg(long, default_value_t = 256)]
         mib: usize,
+        /// Commits that wait for durability at any time.
+        #[arg(long, default_value_t = 64)]
+        in_flight: usize,
     },
     /// 1 KiB commits, one at a time.
     Latency {
@@ -140,7 +143,7 @@ impl Bench {
             Command::All => {
                 for command in [
                     Command::Append { mib: 1024 },
-                    Command::Small { mib: 256 },
+                    Command::Small { mib: 256, in_flight: 64 },
                     Command::Latency { commits: 5000 },
                     Command::Scan { mib: 2048 },
                     Command::Many {
@@ -153,7 +156,7 @@ impl Bench {
                 Ok(())
             }
             Command::Append { mib } => self.append(mib).await,
-            Command::Small { mib } => self.small(mib).await,
+            Command::Small { mib, in_flight } => self.small(mib, in_flight).await,
             Command::Latency { commits } => self.latency(commits).await,
             Command::Scan { mib } => self.scan(mib).await,
             Command::Many { logs, segments } => self.many(logs, segments).await,
@@ -186,15 +189,15 @@ impl Bench {
         Ok(())
     }
 
-    async fn small(&self, mib: usize) -> Result<()> {
+    async fn small(&self, mib: usize, in_flight: usize) -> Result<()> {
         let directory = self.directory()?;
         reset_peak();
         let store = self.open(directory.path()).await?;
         let used = Usage::now()?;
-        let elapsed = fill(&store, mib, 1 << 10, 10, Some(64)).await?;
+        let elapsed = fill(&store, mib, 1 << 10, 10, Some(in_flight)).await?;
         let (cpu, _) = since(&used)?;
         println!(
-            "1 KiB commits, 64 in flight, 10 logs: {:.0}/s; {:.2} CPU s/GiB (target 3.5); peak {} MiB",
+            "1 KiB commits, {in_flight} in flight, 10 logs: {:.0}/s; {:.2} CPU s/GiB (target 3.5); peak {} MiB",
             (mib << 10) as f64 / elapsed.as_secs_f64(),
             cpu.as_secs_f64() * 1024.0 / mib as f64,
             peak_mib()?,
