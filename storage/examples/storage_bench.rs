@@ -143,7 +143,10 @@ impl Bench {
             Command::All => {
                 for command in [
                     Command::Append { mib: 1024 },
-                    Command::Small { mib: 256, in_flight: 64 },
+                    Command::Small {
+                        mib: 256,
+                        in_flight: 64,
+                    },
                     Command::Latency { commits: 5000 },
                     Command::Scan { mib: 2048 },
                     Command::Many {

@@ -48,6 +48,7 @@
 //! # }
 //! ```
 
+mod ahead;
 mod batch;
 mod clear;
 mod commit;

@@ -89,6 +89,9 @@ pub struct Options {
     pub tail_bytes: usize,
     /// Blocks, indexes and filters kept in memory. Default 48 MiB.
     pub cache_bytes: usize,
+    /// Entries read ahead of readers that go through a log in small pieces, over all logs. Default
+    /// 16 MiB.
+    pub scan_ahead_bytes: usize,
     /// Bytes handed to the store and not yet durable, past which commits wait. Default 16 MiB.
     pub in_flight_bytes: usize,
     /// A file of the write-ahead log is closed past this many bytes. Default 64 MiB.
@@ -117,6 +120,7 @@ impl Options {
             memtable_bytes: 32 << 20,
             tail_bytes: 64 << 20,
             cache_bytes: 48 << 20,
+            scan_ahead_bytes: 16 << 20,
             in_flight_bytes: 16 << 20,
             wal_file_bytes: 64 << 20,
             flush_linger: Duration::from_millis(10),

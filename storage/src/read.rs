@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use slatedb::{IterationOrder, KeyValue};
 
+use crate::ahead::AHEAD_BYTES;
 use crate::key::{Directory, EntryKey, Index, PackedValue, SegmentMeta};
 use crate::log::{Entry, Inner, ReadLimit};
 use crate::lookup::{self, MIN_READ_AHEAD, Scan};
@@ -35,6 +36,8 @@ struct Cursor {
     bytes_before: u64,
     /// Index rows ahead.
     stops: VecDeque<Index>,
+    /// Entries from the offset that goes on up to the next row, read ahead.
+    waiting: VecDeque<Entry>,
 }
 
 /// Where the latest reads of a log left off, by the offset that goes on.
@@ -47,14 +50,23 @@ impl Cursors {
         self.0.remove(at).map(|(_, cursor)| cursor)
     }
 
-    fn put(&mut self, offset: u64, mut cursor: Cursor) {
-        if self.0.len() == CURSORS {
-            self.0.pop_front();
-        }
+    /// Keeps a place; gives back the offset of one that had to go with entries that were waiting there.
+    fn put(&mut self, offset: u64, mut cursor: Cursor) -> Option<u64> {
+        let gone = match self.0.len() {
+            CURSORS => self.0.pop_front(),
+            _ => None,
+        };
         cursor.stops.truncate(STOPS);
         cursor.stops.shrink_to(STOPS);
         cursor.ahead.shrink_to_fit();
         self.0.push_back((offset, cursor));
+        gone.and_then(|(offset, cursor)| (!cursor.waiting.is_empty()).then_some(offset))
+    }
+
+    /// Lets go of the entries that wait at `offset`, and of the place, which lies behind them.
+    pub(crate) fn forget_ahead(&mut self, offset: u64) {
+        self.0
+            .retain(|(known, cursor)| *known != offset || cursor.waiting.is_empty());
     }
 }
 
@@ -67,6 +79,9 @@ pub(crate) async fn read(
     appended_bytes: u64,
 ) -> Result<Vec<Entry>> {
     let known = log.cursors().take(from_offset);
+    let core = &log.core;
+    let now_ms = core.clock.now().timestamp_millis();
+    let goes_on = known.is_some();
     let mut cursor = match known {
         Some(cursor) => cursor,
         None => match Cursor::at(log, from_offset).await? {
@@ -76,18 +91,48 @@ pub(crate) async fn read(
     };
     let mut collector = Collector {
         from_offset,
-        limit,
+        limit: *limit,
         found: Vec::new(),
         bytes: 0,
     };
-    while cursor.read(log, &mut collector, appended_bytes).await? {
-        match cursor.next_segment(log, limit.end_offset).await? {
-            Some(next) => cursor = next,
-            None => break,
+    let mut waiting = std::mem::take(&mut cursor.waiting);
+    if !waiting.is_empty() {
+        core.ahead.remove(log, from_offset);
+        while let Some(entry) = waiting.pop_front() {
+            if !collector.take(entry.clone()) {
+                waiting.push_front(entry);
+                break;
+            }
+        }
+        if let Some(last) = collector.found.last() {
+            // The place may lie before a row of which these were a part.
+            collector.from_offset = last.end_offset();
         }
     }
+    if waiting.is_empty() && !collector.done() {
+        // Who reads on where it left off will probably do so again.
+        let wanted = limit.max_bytes;
+        if goes_on && wanted < 2 * AHEAD_BYTES && core.ahead.has_room(now_ms) {
+            collector.limit.max_bytes = wanted.saturating_add(AHEAD_BYTES);
+        }
+        while cursor.read(log, &mut collector, appended_bytes).await? {
+            match cursor.next_segment(log, limit.end_offset).await? {
+                Some(next) => cursor = next,
+                None => break,
+            }
+        }
+        waiting = collector.split_off(limit);
+    }
     if let Some(last) = collector.found.last() {
-        log.cursors().put(last.end_offset(), cursor);
+        let offset = last.end_offset();
+        if !waiting.is_empty() {
+            cursor.waiting = waiting;
+            core.ahead.put(log, offset, now_ms);
+        }
+        let gone = log.cursors().put(offset, cursor);
+        if let Some(gone) = gone {
+            core.ahead.remove(log, gone);
+        }
     }
     Ok(own_small(collector.found, collector.bytes))
 }
@@ -126,6 +171,7 @@ impl Cursor {
                     offset: directory.first_offset,
                     bytes_before: directory.bytes_before,
                     stops: VecDeque::new(),
+                    waiting: VecDeque::new(),
                 });
             }
         }
@@ -153,7 +199,7 @@ impl Cursor {
     async fn read(
         &mut self,
         log: &Inner,
-        collector: &mut Collector<'_>,
+        collector: &mut Collector,
         appended_bytes: u64,
     ) -> Result<bool> {
         loop {
@@ -195,7 +241,7 @@ impl Cursor {
 
     /// Gives a row to the collector and goes past it; false if not all of it was taken, or no more
     /// will be.
-    fn pass(&mut self, row: &KeyValue, collector: &mut Collector<'_>) -> Result<bool> {
+    fn pass(&mut self, row: &KeyValue, collector: &mut Collector) -> Result<bool> {
         let key = EntryKey::decode(&row.key, &self.segment)?;
         let (payload_bytes, all) = if key.packed {
             let packed = PackedValue::decode(&key, &row.value)?;
@@ -267,14 +313,14 @@ impl Cursor {
 }
 
 /// Collects entries up to a limit.
-struct Collector<'a> {
+struct Collector {
     from_offset: u64,
-    limit: &'a ReadLimit,
+    limit: ReadLimit,
     found: Vec<Entry>,
     bytes: usize,
 }
 
-impl Collector<'_> {
+impl Collector {
     fn take_single(&mut self, key: &EntryKey, payload: Bytes) -> Result<bool> {
         let count = u32::try_from(key.records).map_err(|_| {
             let problem = format!(
@@ -324,6 +370,20 @@ impl Collector<'_> {
         self.bytes += len;
         self.found.push(entry);
         true
+    }
+
+    /// Keeps what `limit` admits; what was read beyond it.
+    fn split_off(&mut self, limit: &ReadLimit) -> VecDeque<Entry> {
+        let mut bytes = 0;
+        let admitted = self.found.iter().enumerate().take_while(|(at, entry)| {
+            let len = entry.payload.len();
+            let admitted = limit.admits(&self.found[..*at], bytes, entry.first_offset, len);
+            bytes += if admitted { len } else { 0 };
+            admitted
+        });
+        let count = admitted.count();
+        self.bytes = bytes;
+        self.found.split_off(count).into()
     }
 
     fn done(&self) -> bool {

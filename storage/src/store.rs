@@ -12,6 +12,7 @@ use slatedb_common::clock::SystemClock;
 use tokio::sync::{Mutex, mpsc, watch};
 use uuid::Uuid;
 
+use crate::ahead::Ahead;
 use crate::commit::Committer;
 use crate::key::{Directory, LogKey, LogState, Row};
 use crate::log::Inner as LogInner;
@@ -64,6 +65,8 @@ pub(crate) struct Core {
     pub(crate) options: Options,
     pub(crate) clock: Arc<dyn SystemClock>,
     pub(crate) segments: Segments,
+    /// Who has entries waiting that were read ahead.
+    pub(crate) ahead: Ahead,
     pub(crate) queue: CommitQueue,
     /// One past the highest sequence that is durable and published.
     pub(crate) durable: watch::Sender<u64>,
@@ -137,6 +140,7 @@ impl Store {
         // An object covers what was written before its flush, however many batches that is.
         let max_flights = if on_s3 { usize::MAX } else { LOCAL_FLIGHTS };
         let core = Arc::new(Core {
+            ahead: Ahead::new(options.scan_ahead_bytes),
             queue: CommitQueue::new(options.in_flight_bytes, max_flights),
             durable: watch::Sender::new(assigned.next_sequence),
             state: watch::Sender::new(StoreState::Open),
@@ -217,6 +221,7 @@ impl Store {
     ) -> Result<Self> {
         let followed = follow::open(&options, Arc::clone(&clock), refresh, checkpoint).await?;
         let core = Arc::new(Core {
+            ahead: Ahead::new(options.scan_ahead_bytes),
             queue: CommitQueue::new(options.in_flight_bytes, 1),
             durable: watch::Sender::new(followed.next_sequence),
             state: watch::Sender::new(StoreState::Open),

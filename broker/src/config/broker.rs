@@ -127,6 +127,7 @@ fields! {
     "trestle.plain.request.max.bytes" => plain_request_max_bytes,
     "trestle.read.ahead.requests" => read_ahead_requests,
     "trestle.request.stall.ms" => request_stall,
+    "trestle.scan.ahead.bytes" => storage.scan_ahead_bytes,
     "trestle.segment.bytes" => storage.segment_bytes,
     "trestle.segment.interval.ms" => storage.segment_interval,
     "trestle.strict.replication" => strict_replication,

@@ -285,6 +285,8 @@ pub const BROKER: &[Definition] = &[
         .valid(AtLeast(1)),
     row("trestle.request.stall.ms", Long, "30000", Honoured, "A connection is closed when, in the middle of a request, nothing comes for so long.")
         .valid(AtLeast(1)),
+    row("trestle.scan.ahead.bytes", Long, "16777216", Honoured, "Memory for records read ahead of consumers that catch up, over all partitions; 2 MiB for each of them.")
+        .valid(AtLeast(0)),
     row("trestle.segment.bytes", Long, "268435456", Honoured, "A segment is closed at the append that takes it past this size; it holds all topics.")
         .valid(AtLeast(1)),
     row("trestle.segment.interval.ms", Long, "3600000", Honoured, "A segment is closed at the first append after this time.")
