@@ -5,6 +5,9 @@
 //! **offset**. Entries are stored by sequence; sparse index rows beside them lead from offset to
 //! sequence.
 //!
+//! [`LogDb`] is the way in for those who keep records of their own under keys of their own; a broker
+//! stands on the [`Store`] itself.
+//!
 //! What changes together is gathered in a [`WriteSet`] and committed; a commit is acknowledged when
 //! it would survive a crash, and only then can it be read.
 //!
@@ -57,6 +60,7 @@ mod follow;
 mod key;
 mod layout;
 mod log;
+mod logdb;
 mod lookup;
 mod memory_wal;
 mod metrics;
@@ -69,6 +73,7 @@ mod queue;
 mod read;
 mod rows;
 mod segment;
+mod sequence;
 mod store;
 mod tail;
 mod wal;
@@ -76,6 +81,13 @@ mod write_set;
 
 pub use error::{Error, ErrorKind, Result};
 pub use log::{Bounds, Entry, EntryFormat, Log, ReadLimit};
+pub use logdb::{
+    AppendError, AppendOutput, AppendResult, Config, CountOptions, Inspection, KeyOptions,
+    KeyRetention, LogDb, LogDbBuilder, LogDbReader, LogEntry, LogIterator, LogKey, LogKeyIterator,
+    LogRead, LogTail, LogView, ReadVisibility, ReaderConfig, Record, RetentionConfig, ScanOptions,
+    Segment, SegmentConfig, SegmentId, SegmentInspection, SegmentTree, Sequence, StorageConfig,
+    TreeSummary,
+};
 pub use metrics::Metrics;
 pub use options::{DataUrl, Options};
 pub use store::{Committed, Recovered, Store, StoreState};

@@ -109,12 +109,16 @@ pub(crate) struct Writer {
     pub(crate) directory: Option<u32>,
     /// `appended_bytes` at the last index row.
     pub(crate) indexed_bytes: u64,
+    /// One past the last sequence of the log when it was opened.
+    pub(crate) end_sequence: u64,
 }
 
 /// What readers see.
 #[derive(Debug)]
 struct Published {
     bounds: Bounds,
+    /// One past the last sequence.
+    end_sequence: u64,
     tail: Tail,
 }
 
@@ -134,6 +138,7 @@ impl Inner {
         let bounds = writer.bounds;
         let published = Published {
             bounds,
+            end_sequence: writer.end_sequence,
             tail: Tail::starting_at(bounds.end_offset),
         };
         Self {
@@ -159,6 +164,9 @@ impl Inner {
     /// Shows what a durable commit left.
     pub(crate) fn publish(&self, bounds: Bounds, entries: Vec<Entry>) {
         let mut published = self.published.lock();
+        if let Some(last) = entries.last() {
+            published.end_sequence = last.first_sequence + u64::from(last.count);
+        }
         if bounds.start_offset > published.bounds.start_offset {
             published.tail.forget_below(bounds.start_offset);
         }
@@ -185,9 +193,27 @@ impl Inner {
                 return;
             }
             published.bounds = bounds;
+            published.end_sequence = writer.end_sequence;
             published.tail = Tail::starting_at(bounds.end_offset);
         }
         self.changed.notify_waiters();
+    }
+
+    /// The offset of the first record at or above `sequence`, if memory knows it; else the bounds.
+    pub(crate) fn published_offset_at(&self, sequence: u64) -> Result<u64, Bounds> {
+        let published = self.published.lock();
+        if sequence >= published.end_sequence {
+            return Ok(published.bounds.end_offset);
+        }
+        let known = published.tail.offset_at(sequence);
+        let known = known.map(|offset| offset.max(published.bounds.start_offset));
+        known.ok_or(published.bounds)
+    }
+
+    /// Whether every offset from 0 to the end was given to one record.
+    pub(crate) fn is_dense(&self) -> bool {
+        let writer = self.writer.lock();
+        writer.records == writer.bounds.end_offset
     }
 
     pub(crate) fn forget_tail_below(&self, offset: u64) {

@@ -78,6 +78,7 @@ pub(crate) async fn load(core: &Core, log: &LogKey) -> Result<Writer> {
         removed: false,
         directory: None,
         indexed_bytes: 0,
+        end_sequence: 0,
     };
     let mut directory = None;
     while let Some(row) = scan.next().await? {
@@ -124,6 +125,7 @@ pub(crate) async fn load(core: &Core, log: &LogKey) -> Result<Writer> {
     while let Some(row) = scan.next().await? {
         let key = EntryKey::decode(&row.key, &segment)?;
         end_offset = key.end_offset();
+        sequence = key.last_sequence + 1;
         records += key.records;
         max_timestamp = max_timestamp.max(key.max_timestamp);
         appended_bytes += if key.packed {
@@ -137,6 +139,7 @@ pub(crate) async fn load(core: &Core, log: &LogKey) -> Result<Writer> {
             row.value.len() as u64
         };
     }
+    writer.end_sequence = sequence;
     let bounds = &mut writer.bounds;
     bounds.end_offset = bounds.end_offset.max(end_offset);
     bounds.appended_bytes = bounds.appended_bytes.max(appended_bytes);

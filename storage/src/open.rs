@@ -7,7 +7,7 @@ use slatedb::config::ScanOptions;
 use slatedb::db_cache::CacheTarget;
 use slatedb::{
     BlockCachePolicy, CompactorBuilder, Db, FilterPolicy, GarbageCollectorBuilder, KeyValue,
-    SstBlockSize,
+    SstBlockSize, VersionedManifest,
 };
 use slatedb_common::clock::SystemClock;
 
@@ -169,7 +169,7 @@ async fn read(engine: Engine, live: LiveSegments) -> Result<Opened> {
         Some(mut meta) => {
             meta.live_logs = scan(db, Listing::prefix(meta.id)).await?.len() as u32;
             Some(OpenSegment {
-                bytes: stored_bytes(db, meta.id),
+                bytes: stored_bytes(&db.manifest(), meta.id),
                 meta,
             })
         }
@@ -203,8 +203,7 @@ async fn read(engine: Engine, live: LiveSegments) -> Result<Opened> {
 }
 
 /// Bytes of the files of a segment: about what was appended to it.
-fn stored_bytes(db: &Db, segment: u32) -> u64 {
-    let manifest = db.manifest();
+pub(crate) fn stored_bytes(manifest: &VersionedManifest, segment: u32) -> u64 {
     let Some(segment) = manifest.segment(&segment_prefix(segment)) else {
         return 0;
     };

@@ -48,6 +48,11 @@ impl Segments {
         *self.by_id.write() = found.into_iter().map(|s| (s.id, s)).collect();
     }
 
+    /// All of them, oldest first.
+    pub(crate) fn all(&self) -> Vec<SegmentMeta> {
+        self.by_id.read().values().copied().collect()
+    }
+
     /// Forgets a segment whose removal is durable: its files may go.
     pub(crate) fn remove(&self, id: u32) {
         self.by_id.write().remove(&id);

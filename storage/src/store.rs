@@ -331,7 +331,7 @@ impl Store {
         Ok(keys)
     }
 
-    async fn is_removed(&self, log: &LogKey) -> Result<bool> {
+    pub(crate) async fn is_removed(&self, log: &LogKey) -> Result<bool> {
         let key = LogState::key(log);
         let row = self.core().db.get(&key).await;
         let row = row.map_err(|error| Error::engine("listing logs".into(), error))?;
@@ -434,7 +434,7 @@ impl Store {
         Ok(found)
     }
 
-    async fn scan(&self, prefix: Bytes) -> Result<slatedb::DbIterator> {
+    pub(crate) async fn scan(&self, prefix: Bytes) -> Result<slatedb::DbIterator> {
         let options = ScanOptions {
             durability_filter: DurabilityLevel::Remote,
             cache_blocks: true,

@@ -45,6 +45,19 @@ impl Tail {
         *self = Self::starting_at(end_offset);
     }
 
+    /// The offset of the first record at or above `sequence`, which must be below the end of the log;
+    /// `None` if it may lie further back than this.
+    pub(crate) fn offset_at(&self, sequence: u64) -> Option<u64> {
+        if self.entries.front()?.first_sequence > sequence {
+            return None;
+        }
+        let ends_before = |entry: &Entry| entry.first_sequence + u64::from(entry.count) <= sequence;
+        let entry = self
+            .entries
+            .get(self.entries.partition_point(ends_before))?;
+        Some(entry.first_offset + sequence.saturating_sub(entry.first_sequence))
+    }
+
     /// The entries from `from_offset` on, or `None` if they reach further back than this.
     pub(crate) fn read(&self, from_offset: u64, limit: &ReadLimit) -> Option<Vec<Entry>> {
         if from_offset < self.start_offset {
