@@ -12,6 +12,9 @@ use tokio::sync::watch;
 use trestle_storage::{ErrorKind, Recovered, Store, StoreState};
 
 use crate::config::Config;
+use crate::coordinator::group::commands::Command as GroupCommand;
+use crate::coordinator::group::{Groups, Limits};
+use crate::coordinator::runtime::Coordinator;
 use crate::coordinator::txn::ProducerIds;
 use crate::env::Env;
 use crate::http;
@@ -45,6 +48,8 @@ pub struct Rooms {
     pub placement: Placement,
     /// Partitions, opened on demand.
     pub partitions: Partitions,
+    /// Groups: members and offsets.
+    pub groups: Coordinator<Groups>,
     /// Producer ids.
     pub producer_ids: ProducerIds,
 }
@@ -138,7 +143,15 @@ async fn open_rooms(
     let store = Store::open(config.storage.clone(), env.clock()).await?;
     let metadata = Controller::load(env.clone(), config.clone(), store.clone()).await?;
     let placement = Placement::new(config.node_id, store.epoch());
+    let groups = Coordinator::load(
+        "groups",
+        Groups::new(Limits::new(config)),
+        env.clone(),
+        store.clone(),
+        Box::new(|nothing| match nothing {}),
+    );
     let rooms = Arc::new(Rooms {
+        groups: groups.await?,
         env,
         config: config.clone(),
         metrics: metrics.clone(),
@@ -150,7 +163,7 @@ async fn open_rooms(
     });
     rooms
         .env
-        .spawn("partition follower", follow_images(rooms.clone()));
+        .spawn("image follower", follow_images(rooms.clone()));
     Ok(rooms)
 }
 
@@ -164,12 +177,14 @@ async fn close_rooms(rooms: Option<Arc<Rooms>>) {
     }
 }
 
-/// Retires partitions whose topic was deleted.
+/// Tells the rooms that hold something of topics what has become of them.
 async fn follow_images(rooms: Arc<Rooms>) {
     let mut images = rooms.metadata.subscribe();
     loop {
         let image = images.borrow_and_update().clone();
         rooms.partitions.follow(&image);
+        // Fails only with the store, and then these rooms end.
+        let _ = rooms.groups.submit(GroupCommand::Follow(image)).await;
         tokio::select! {
             changed = images.changed() => if changed.is_err() { return },
             () = rooms.env.stopping().cancelled() => return,

@@ -15,6 +15,7 @@ mod client;
 pub mod codes;
 mod compress;
 mod frame;
+pub mod groups;
 mod process;
 pub mod records;
 mod wait;

@@ -9,6 +9,8 @@
 use kafka_protocol::ResponseError;
 use trestle_storage::ErrorKind;
 
+use crate::coordinator::group::commands::GroupError;
+use crate::coordinator::runtime::Unavailable;
 use crate::metadata::MetadataError;
 use crate::partition::batch::BatchError;
 use crate::partition::fetch::FetchError;
@@ -90,5 +92,45 @@ pub fn fetch(error: &FetchError) -> ResponseError {
         FetchError::UnknownLeaderEpoch => ResponseError::UnknownLeaderEpoch,
         FetchError::OffsetOutOfRange(_) => ResponseError::OffsetOutOfRange,
         FetchError::Storage(error) => storage(error),
+    }
+}
+
+/// What a coordinator that does not answer tells a client.
+///
+/// Clients look for the coordinator again, and ask again.
+pub fn unavailable(error: &Unavailable) -> ResponseError {
+    match error {
+        Unavailable::Stalled(_) => ResponseError::CoordinatorNotAvailable,
+        Unavailable::Gone => ResponseError::NotCoordinator,
+    }
+}
+
+/// What a group that does not do what it is asked tells a client.
+///
+/// Members that see UNKNOWN_MEMBER_ID or ILLEGAL_GENERATION join again; FENCED_INSTANCE_ID ends them.
+pub fn group(error: &GroupError) -> ResponseError {
+    match error {
+        GroupError::InvalidGroupId => ResponseError::InvalidGroupId,
+        GroupError::UnknownGroup(_) => ResponseError::GroupIdNotFound,
+        GroupError::UnknownMember => ResponseError::UnknownMemberId,
+        GroupError::FencedInstance => ResponseError::FencedInstanceId,
+        GroupError::MemberIdRequired(_) => ResponseError::MemberIdRequired,
+        GroupError::IllegalGeneration => ResponseError::IllegalGeneration,
+        GroupError::Rebalancing => ResponseError::RebalanceInProgress,
+        GroupError::InconsistentProtocol => ResponseError::InconsistentGroupProtocol,
+        GroupError::InvalidSessionTimeout => ResponseError::InvalidSessionTimeout,
+        GroupError::Full => ResponseError::GroupMaxSizeReached,
+        GroupError::NotEmpty => ResponseError::NonEmptyGroup,
+        GroupError::Subscribed => ResponseError::GroupSubscribedToTopic,
+        GroupError::UnknownTopic => ResponseError::UnknownTopicOrPartition,
+        GroupError::MetadataTooLarge => ResponseError::OffsetMetadataTooLarge,
+        GroupError::UnstableOffset => ResponseError::UnstableOffsetCommit,
+        GroupError::ProducerFenced => ResponseError::InvalidProducerEpoch,
+        GroupError::StaleMemberEpoch => ResponseError::StaleMemberEpoch,
+        GroupError::FencedMemberEpoch(_) => ResponseError::FencedMemberEpoch,
+        GroupError::UnreleasedInstance => ResponseError::UnreleasedInstanceId,
+        GroupError::UnsupportedAssignor(_) => ResponseError::UnsupportedAssignor,
+        GroupError::InvalidRegex(_) => ResponseError::InvalidRegularExpression,
+        GroupError::InvalidRequest(_) => ResponseError::InvalidRequest,
     }
 }

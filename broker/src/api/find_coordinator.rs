@@ -1,10 +1,10 @@
-//! FindCoordinator (10), versions 0-4.
+//! FindCoordinator (10), versions 0-6.
 //!
 //! Which broker coordinates a group or a transactional id, and where this client reaches it:
 //! answered at once, there is no internal topic to create first.
 //!
-//! v1 key type; v4 many keys at once (KIP-699).
-//! Not supported: share groups (key type 2), which need v6.
+//! v1 key type; v4 many keys at once (KIP-699); v5 TRANSACTION_ABORTABLE, which is never needed here.
+//! Not supported: share groups (key type 2 of v6).
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::find_coordinator_response::Coordinator;

@@ -8,23 +8,34 @@ pub mod api_versions;
 pub mod context;
 pub mod create_partitions;
 pub mod create_topics;
+pub mod delete_groups;
 pub mod delete_records;
 pub mod delete_topics;
 pub mod describe_cluster;
 pub mod describe_configs;
+pub mod describe_groups;
 pub mod errors;
 pub mod fetch;
 mod fetch_response;
 pub mod find_coordinator;
+mod group;
 pub mod guard;
+pub mod heartbeat;
 pub mod init_producer_id;
+pub mod join_group;
+pub mod leave_group;
+pub mod list_groups;
 pub mod list_offsets;
 pub mod metadata;
+pub mod offset_commit;
+pub mod offset_delete;
+pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 mod operations;
 pub mod produce;
 mod produce_request;
 pub mod session;
+pub mod sync_group;
 mod timeout;
 
 use std::future::ready;
@@ -182,7 +193,15 @@ pub static TABLE: &[Api] = &[
     raw!(Fetch, 4..=12, served_from 4, One, fetch::handle, codec::<FetchRequest>),
     one_stage!(ListOffsets, 1..=8, list_offsets::handle),
     one_stage!(Metadata, 0..=12, metadata::handle),
-    one_stage!(FindCoordinator, 0..=4, find_coordinator::handle),
+    raw!(OffsetCommit, 1..=9, served_from 1, One, offset_commit::serve, offset_commit::decode),
+    one_stage!(OffsetFetch, 1..=9, offset_fetch::handle),
+    one_stage!(FindCoordinator, 0..=6, find_coordinator::handle),
+    one_stage!(JoinGroup, 0..=9, join_group::handle),
+    one_stage!(Heartbeat, 0..=4, heartbeat::handle),
+    one_stage!(LeaveGroup, 0..=5, leave_group::handle),
+    one_stage!(SyncGroup, 0..=5, sync_group::handle),
+    one_stage!(DescribeGroups, 0..=6, describe_groups::handle),
+    one_stage!(ListGroups, 0..=5, list_groups::handle),
     one_stage!(ApiVersions, 0..=4, api_versions::handle),
     raw!(CreateTopics, 0..=7, served_from 0, One, create_topics::serve, codec::<CreateTopicsRequest>),
     raw!(DeleteTopics, 0..=6, served_from 0, One, delete_topics::serve, codec::<DeleteTopicsRequest>),
@@ -191,6 +210,8 @@ pub static TABLE: &[Api] = &[
     one_stage!(OffsetForLeaderEpoch, 2..=4, offset_for_leader_epoch::handle),
     one_stage!(DescribeConfigs, 1..=4, describe_configs::handle),
     one_stage!(CreatePartitions, 0..=3, create_partitions::handle),
+    one_stage!(DeleteGroups, 0..=2, delete_groups::handle),
+    one_stage!(OffsetDelete, 0..=0, offset_delete::handle),
     one_stage!(DescribeCluster, 0..=2, describe_cluster::handle),
 ];
 

@@ -10,3 +10,6 @@ pub(super) const TOPIC: i32 = 3576;
 
 /// Create, alter, describe, cluster action, describe and alter configs, idempotent write.
 pub(super) const CLUSTER: i32 = 8096;
+
+/// Read, delete, describe, describe and alter configs.
+pub(super) const GROUP: i32 = 3400;

@@ -54,6 +54,20 @@ pub struct Config {
     pub connections_max_idle_ms: i64,
     /// `producer.id.expiration.ms`.
     pub producer_id_expiration_ms: i64,
+    /// `group.initial.rebalance.delay.ms`.
+    pub group_initial_rebalance_delay_ms: i32,
+    /// `group.max.session.timeout.ms`.
+    pub group_max_session_timeout_ms: i32,
+    /// `group.max.size`.
+    pub group_max_size: i32,
+    /// `group.min.session.timeout.ms`.
+    pub group_min_session_timeout_ms: i32,
+    /// `offset.metadata.max.bytes`.
+    pub offset_metadata_max_bytes: usize,
+    /// `offsets.retention.check.interval.ms`.
+    pub offsets_retention_check_interval_ms: i64,
+    /// `offsets.retention.minutes`.
+    pub offsets_retention_minutes: i32,
     /// `transaction.max.timeout.ms`.
     pub transaction_max_timeout_ms: i32,
     /// Largest size a batch may unpack to. Default 256 MiB.
@@ -105,9 +119,16 @@ fields! {
     "default.replication.factor" => default_replication_factor,
     "delete.topic.enable" => delete_topics,
     "fetch.max.bytes" => fetch_max_bytes,
+    "group.initial.rebalance.delay.ms" => group_initial_rebalance_delay_ms,
+    "group.max.session.timeout.ms" => group_max_session_timeout_ms,
+    "group.max.size" => group_max_size,
+    "group.min.session.timeout.ms" => group_min_session_timeout_ms,
     "max.connections" => max_connections,
     "node.id" => node_id,
     "num.partitions" => num_partitions,
+    "offset.metadata.max.bytes" => offset_metadata_max_bytes,
+    "offsets.retention.check.interval.ms" => offsets_retention_check_interval_ms,
+    "offsets.retention.minutes" => offsets_retention_minutes,
     "producer.id.expiration.ms" => producer_id_expiration_ms,
     "queued.max.request.bytes" => queued_request_max_bytes,
     "socket.request.max.bytes" => request_max_bytes,
@@ -285,6 +306,13 @@ impl Config {
             max_partitions: 0,
             connections_max_idle_ms: 0,
             producer_id_expiration_ms: 0,
+            group_initial_rebalance_delay_ms: 0,
+            group_max_session_timeout_ms: 0,
+            group_max_size: 0,
+            group_min_session_timeout_ms: 0,
+            offset_metadata_max_bytes: 0,
+            offsets_retention_check_interval_ms: 0,
+            offsets_retention_minutes: 0,
             transaction_max_timeout_ms: 0,
             decompressed_batch_max_bytes: 0,
             log: String::new(),

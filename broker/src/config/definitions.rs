@@ -153,13 +153,13 @@ pub const BROKER: &[Definition] = &[
         .valid(AtLeast(1)),
     row("group.consumer.session.timeout.ms", Int, "45000", Stored, "Session of a member under the consumer protocol.")
         .valid(AtLeast(1)),
-    row("group.initial.rebalance.delay.ms", Int, "3000", Stored, "How long an empty group waits for more members before its first rebalance.")
+    row("group.initial.rebalance.delay.ms", Int, "0", Honoured, "How long an empty group waits for more members before its first rebalance; Kafka waits 3 s.")
         .valid(AtLeast(0)),
-    row("group.max.session.timeout.ms", Int, "1800000", Stored, "Longest session that a member may ask for.")
+    row("group.max.session.timeout.ms", Int, "1800000", Honoured, "Longest session that a member may ask for.")
         .valid(AtLeast(1)),
-    row("group.max.size", Int, "2147483647", Stored, "Most members in one group.")
+    row("group.max.size", Int, "2147483647", Honoured, "Most members in one group.")
         .valid(AtLeast(1)),
-    row("group.min.session.timeout.ms", Int, "6000", Stored, "Shortest session that a member may ask for.")
+    row("group.min.session.timeout.ms", Int, "6000", Honoured, "Shortest session that a member may ask for.")
         .valid(AtLeast(1)),
     row("inter.broker.protocol.version", String, "4.1-IV1", Stored, "Protocol among brokers; some tools read Kafka's version from it."),
     row("listener.security.protocol.map", String, "PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL", Honoured, "Security protocol of each listener name; so far PLAINTEXT alone is served.")
@@ -231,9 +231,11 @@ pub const BROKER: &[Definition] = &[
         .valid(AtLeast(0)),
     row("num.partitions", Int, "1", Honoured, "Partitions of a topic made without a number of its own.")
         .valid(AtLeast(1)),
-    row("offset.metadata.max.bytes", Int, "4096", Stored, "Longest note that may be committed with an offset.")
+    row("offset.metadata.max.bytes", Int, "4096", Honoured, "Longest note that may be committed with an offset.")
         .valid(AtLeast(0)),
-    row("offsets.retention.minutes", Int, "10080", Stored, "How long the offsets of an empty group are kept.")
+    row("offsets.retention.check.interval.ms", Long, "600000", Honoured, "How often offsets and groups that nobody uses are looked for.")
+        .valid(AtLeast(1)),
+    row("offsets.retention.minutes", Int, "10080", Honoured, "How long the offsets of an empty group are kept.")
         .valid(AtLeast(1)),
     row("offsets.topic.num.partitions", Int, "50", Stored, "Partitions of Kafka's offsets topic; Trestle keeps offsets in rows of its store.")
         .valid(AtLeast(1)),

@@ -6,7 +6,7 @@
 //! store has closed; everything waiting is told [`Unavailable`] and the coordinator is of no more use:
 //! the next one loads the rows.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -139,34 +139,20 @@ impl<M: Machine> Coordinator<M> {
     /// # Errors
     /// When there is no reply, and will be none.
     pub async fn submit(&self, command: M::Command) -> Result<M::Reply, Unavailable> {
-        let shell = &self.shell;
-        let mut state = shell.store.state();
+        let mut state = self.shell.store.state();
+        let ended = async {
+            // Fails only when the store has gone.
+            let _ = state
+                .wait_for(|state| !matches!(state, StoreState::Open))
+                .await;
+        };
         tokio::select! {
             biased;
-            () = shell.store.ready() => {}
-            state = state.wait_for(|state| !matches!(state, StoreState::Open)) => {
-                return Err(state.map_or(Unavailable::Gone, |state| unavailable(&state)));
-            }
+            () = self.shell.store.ready() => {}
+            () = ended => {}
         }
-        if !matches!(&*state.borrow(), StoreState::Open) {
-            return Err(unavailable(&state.borrow()));
-        }
-        let (reply, replied) = oneshot::channel();
-        let mut desk = shell.desk.lock();
-        if desk.gone {
-            return Err(Unavailable::Gone);
-        }
-        let ticket = Ticket(desk.next_ticket);
-        desk.next_ticket += 1;
-        desk.waiting.insert(ticket, reply);
-        let now = shell.env.now();
-        let decision = shell
-            .env
-            .with_rng(|rng| desk.machine.decide(now, rng, ticket, command));
-        let effects = shell.carry_out(&mut desk, decision);
-        drop(desk);
-        shell.send(effects);
-        replied.await.map_err(|_| Unavailable::Gone)
+        let reply = self.shell.take(command)?;
+        reply.await.map_err(|_| Unavailable::Gone)
     }
 
     /// Looks at the machine, for metrics and tests: what is seen may not be durable yet.
@@ -175,14 +161,35 @@ impl<M: Machine> Coordinator<M> {
     }
 }
 
-fn unavailable(state: &StoreState) -> Unavailable {
-    match state {
-        StoreState::Stalled(why) => Unavailable::Stalled(why.clone()),
-        StoreState::Open | StoreState::Closed(_) => Unavailable::Gone,
-    }
-}
-
 impl<M: Machine> Shell<M> {
+    /// Has `command` decided; the reply comes by the channel.
+    fn take(
+        self: &Arc<Self>,
+        command: M::Command,
+    ) -> Result<oneshot::Receiver<M::Reply>, Unavailable> {
+        match &*self.store.state().borrow() {
+            StoreState::Open => {}
+            StoreState::Stalled(why) => return Err(Unavailable::Stalled(why.clone())),
+            StoreState::Closed(_) => return Err(Unavailable::Gone),
+        }
+        let (reply, replied) = oneshot::channel();
+        let mut desk = self.desk.lock();
+        if desk.gone {
+            return Err(Unavailable::Gone);
+        }
+        let ticket = Ticket(desk.next_ticket);
+        desk.next_ticket += 1;
+        desk.waiting.insert(ticket, reply);
+        let now = self.env.now();
+        let decision = self
+            .env
+            .with_rng(|rng| desk.machine.decide(now, rng, ticket, command));
+        let effects = self.carry_out(&mut desk, decision);
+        drop(desk);
+        self.send(effects);
+        Ok(replied)
+    }
+
     /// Lets the machine decide of its own accord.
     fn act(
         self: &Arc<Self>,
@@ -299,6 +306,18 @@ impl<M: Machine> Shell<M> {
         self.send(effects);
     }
 
+    /// Takes no more commands. What was decided is still answered when it is durable; who waits for
+    /// something that has not happened yet is told that it will not happen here.
+    fn close(&self) {
+        let mut desk = self.desk.lock();
+        desk.gone = true;
+        let parked = desk.parked.values();
+        let decided: HashSet<Ticket> = parked
+            .flat_map(|parked| parked.replies.iter().map(|(ticket, _)| *ticket))
+            .collect();
+        desk.waiting.retain(|ticket, _| decided.contains(ticket));
+    }
+
     fn send(&self, effects: Vec<M::Effect>) {
         for effect in effects {
             (self.courier)(effect);
@@ -339,7 +358,10 @@ async fn keep_time<M: Machine>(shell: Arc<Shell<M>>) {
         };
         tokio::select! {
             biased;
-            () = shell.env.stopping().cancelled() => return,
+            () = shell.env.stopping().cancelled() => {
+                shell.close();
+                return;
+            }
             () = shell.sooner.notified() => {}
             () = due => {
                 // Clocks may wake a little early.

@@ -58,6 +58,7 @@ const PURE: &[&str] = &[
     "broker/src/api/guard/",
     "broker/src/api/operations.rs",
     "broker/src/config/",
+    "broker/src/coordinator/group/",
     "broker/src/coordinator/machine.rs",
     "broker/src/metadata/error.rs",
     "broker/src/metadata/image.rs",

@@ -7,21 +7,30 @@ use kafka_protocol::messages::delete_records_request::{
 };
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
+use kafka_protocol::messages::leave_group_request::MemberIdentity;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::offset_fetch_request::{
+    OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
+};
 use kafka_protocol::messages::offset_for_leader_epoch_request::{
     OffsetForLeaderPartition, OffsetForLeaderTopic,
 };
 use kafka_protocol::messages::{
-    ApiKey, ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest,
-    DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, FindCoordinatorRequest,
-    InitProducerIdRequest, MetadataRequest, OffsetForLeaderEpochRequest,
+    ApiKey, ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest,
+    DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
+    DescribeGroupsRequest, FindCoordinatorRequest, InitProducerIdRequest, LeaveGroupRequest,
+    ListGroupsRequest, MetadataRequest, OffsetDeleteRequest, OffsetFetchRequest,
+    OffsetForLeaderEpochRequest,
 };
 use kafka_protocol::protocol::Request;
 use protocol_tests::calls::{
     LATEST, creatable, fetch_partition, fetch_request, list_offsets_request, produce_request, text,
     topic_name,
 };
-use protocol_tests::{Batch, Broker, Client, unique};
+use protocol_tests::groups::{
+    commit_request, group_id, heartbeat_request, join_request, sync_request,
+};
+use protocol_tests::{Batch, Broker, Client, codes, unique};
 use uuid::Uuid;
 
 /// What the requests are about.
@@ -40,6 +49,8 @@ fn every_announced_version_answers_a_minimal_request() {
     let id = client.create_topic(&topic, 2);
     client.produce(&topic, 0, Batch::counted(3));
     client.init_producer();
+    // Kafka makes its coordinator now.
+    broker.group("sweep");
     let apis = client.call(0, &ApiVersionsRequest::default()).api_keys;
     let mut sweep = Sweep {
         client,
@@ -57,7 +68,11 @@ fn every_announced_version_answers_a_minimal_request() {
             api.api_key
         );
     }
-    assert!(sweep.answered >= 70, "{} versions answered", sweep.answered);
+    assert!(
+        sweep.answered >= 120,
+        "{} versions answered",
+        sweep.answered
+    );
 }
 
 impl Sweep {
@@ -82,6 +97,27 @@ impl Sweep {
             ApiKey::ListOffsets => self.one(version, &list_offsets_request(&self.topic, 0, LATEST)),
             ApiKey::Metadata => self.metadata(version),
             ApiKey::FindCoordinator => self.find_coordinator(version),
+            ApiKey::OffsetCommit => self.offset_commit(version),
+            ApiKey::OffsetFetch => self.offset_fetch(version),
+            ApiKey::JoinGroup => self.join_group(version),
+            ApiKey::SyncGroup => self.one(version, &sync_request("sweep-none", 1, "nobody")),
+            ApiKey::Heartbeat => self.one(version, &heartbeat_request("sweep-none", 1, "nobody")),
+            ApiKey::LeaveGroup => self.leave_group(version),
+            ApiKey::DescribeGroups => self.one(
+                version,
+                &DescribeGroupsRequest::default()
+                    .with_groups(vec![group_id("sweep"), group_id("sweep-none")])
+                    .with_include_authorized_operations(version >= 3),
+            ),
+            ApiKey::ListGroups => self.one(version, &ListGroupsRequest::default()),
+            ApiKey::DeleteGroups => self.one(
+                version,
+                &DeleteGroupsRequest::default().with_groups_names(vec![group_id("sweep-none")]),
+            ),
+            ApiKey::OffsetDelete => self.one(
+                version,
+                &OffsetDeleteRequest::default().with_group_id(group_id("sweep-none")),
+            ),
             ApiKey::ApiVersions => self.one(
                 version,
                 &ApiVersionsRequest::default()
@@ -146,6 +182,78 @@ impl Sweep {
             version,
             &MetadataRequest::default().with_topics(Some(vec![named])),
         );
+    }
+
+    /// Once as nobody's member, once as one that there is not.
+    fn offset_commit(&mut self, version: i16) {
+        for (generation, member) in [(-1, ""), (5, "nobody")] {
+            let place = (&*self.topic, 0, 1);
+            let request = commit_request("sweep", generation, member, place);
+            self.one(version, &request);
+        }
+    }
+
+    fn offset_fetch(&mut self, version: i16) {
+        let name = topic_name(&self.topic);
+        let mut request = OffsetFetchRequest::default();
+        if version >= 8 {
+            let topic = OffsetFetchRequestTopics::default()
+                .with_name(name)
+                .with_partition_indexes(vec![0, 1]);
+            let group = OffsetFetchRequestGroup::default()
+                .with_group_id(group_id("sweep"))
+                .with_member_id(None)
+                .with_member_epoch(-1)
+                .with_topics(Some(vec![topic]));
+            request.groups = vec![group];
+        } else {
+            let topic = OffsetFetchRequestTopic::default()
+                .with_name(name)
+                .with_partition_indexes(vec![0, 1]);
+            request.group_id = group_id("sweep");
+            request.topics = Some(vec![topic]);
+        }
+        self.one(version, &request);
+    }
+
+    /// A good one, which then leaves, and one that is refused.
+    fn join_group(&mut self, version: i16) {
+        let group = unique("sweep-join");
+        let mut request = join_request(&group, "");
+        if version < 5 {
+            request.group_instance_id = None;
+        }
+        let mut joined = self.client.call(version, &request);
+        if version >= 4 {
+            request.member_id = joined.member_id;
+            joined = self.client.call(version, &request);
+        }
+        assert_eq!(joined.error_code, codes::NONE, "v{version}");
+        request.session_timeout_ms = 1;
+        let refused = self.client.call(version, &request);
+        assert_eq!(refused.error_code, codes::INVALID_SESSION_TIMEOUT);
+        assert_eq!(refused.generation_id, -1);
+        let name = (version < 7).then(|| text(""));
+        assert_eq!(refused.protocol_name, name, "v{version}");
+        let leave = LeaveGroupRequest::default()
+            .with_group_id(group_id(&group))
+            .with_member_id(joined.member_id);
+        assert_eq!(self.client.call(2, &leave).error_code, codes::NONE);
+    }
+
+    fn leave_group(&mut self, version: i16) {
+        let mut request = LeaveGroupRequest::default().with_group_id(group_id("sweep-none"));
+        if version >= 3 {
+            request.members = vec![
+                MemberIdentity::default()
+                    .with_member_id(text("nobody"))
+                    .with_group_instance_id(None)
+                    .with_reason(None),
+            ];
+        } else {
+            request.member_id = text("nobody");
+        }
+        self.one(version, &request);
     }
 
     fn find_coordinator(&mut self, version: i16) {

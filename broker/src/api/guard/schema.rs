@@ -18,12 +18,24 @@ use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::fetch_request::{
     FetchPartition, FetchTopic, ForgottenTopic, ReplicaState,
 };
+use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
+use kafka_protocol::messages::leave_group_request::MemberIdentity;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::offset_commit_request::{
+    OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
+use kafka_protocol::messages::offset_delete_request::{
+    OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
+};
+use kafka_protocol::messages::offset_fetch_request::{
+    OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
+};
 use kafka_protocol::messages::offset_for_leader_epoch_request::{
     OffsetForLeaderPartition, OffsetForLeaderTopic,
 };
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 
 use super::{Element, Field, Kind, Schema};
 
@@ -34,7 +46,15 @@ pub fn schema(key: ApiKey) -> Option<&'static Schema> {
         ApiKey::Fetch => &FETCH,
         ApiKey::ListOffsets => &LIST_OFFSETS,
         ApiKey::Metadata => &METADATA,
+        ApiKey::OffsetCommit => &OFFSET_COMMIT,
+        ApiKey::OffsetFetch => &OFFSET_FETCH,
         ApiKey::FindCoordinator => &FIND_COORDINATOR,
+        ApiKey::JoinGroup => &JOIN_GROUP,
+        ApiKey::Heartbeat => &HEARTBEAT,
+        ApiKey::LeaveGroup => &LEAVE_GROUP,
+        ApiKey::SyncGroup => &SYNC_GROUP,
+        ApiKey::DescribeGroups => &DESCRIBE_GROUPS,
+        ApiKey::ListGroups => &LIST_GROUPS,
         ApiKey::ApiVersions => &API_VERSIONS,
         ApiKey::CreateTopics => &CREATE_TOPICS,
         ApiKey::DeleteTopics => &DELETE_TOPICS,
@@ -43,6 +63,8 @@ pub fn schema(key: ApiKey) -> Option<&'static Schema> {
         ApiKey::OffsetForLeaderEpoch => &OFFSET_FOR_LEADER_EPOCH,
         ApiKey::DescribeConfigs => &DESCRIBE_CONFIGS,
         ApiKey::CreatePartitions => &CREATE_PARTITIONS,
+        ApiKey::DeleteGroups => &DELETE_GROUPS,
+        ApiKey::OffsetDelete => &OFFSET_DELETE,
         ApiKey::DescribeCluster => &DESCRIBE_CLUSTER,
         _ => return None,
     })
@@ -127,6 +149,110 @@ static METADATA: Schema = Schema {
 static FIND_COORDINATOR: Schema = Schema {
     flexible_from: 3,
     fields: &[STRING.until(3), INT8.since(1), STRINGS.since(4)],
+};
+
+static OFFSET_COMMIT: Schema = Schema {
+    flexible_from: 8,
+    fields: &[
+        STRING,                  // group
+        INT32,                   // generation
+        STRING,                  // member
+        STRING.since(7),         // instance
+        INT64.since(2).until(4), // retention time
+        array::<OffsetCommitRequestTopic>(&[
+            STRING,
+            array::<OffsetCommitRequestPartition>(&[
+                INT32,          // partition
+                INT64,          // offset
+                INT32.since(6), // leader epoch
+                INT64.until(1), // timestamp
+                STRING,         // metadata
+            ]),
+        ]),
+    ],
+};
+
+static OFFSET_FETCH: Schema = Schema {
+    flexible_from: 6,
+    fields: &[
+        STRING.until(7), // group
+        array::<OffsetFetchRequestTopic>(&[STRING, INT32S]).until(7),
+        array::<OffsetFetchRequestGroup>(&[
+            STRING,          // group
+            STRING.since(9), // member
+            INT32.since(9),  // member epoch
+            array::<OffsetFetchRequestTopics>(&[STRING, INT32S]),
+        ])
+        .since(8),
+        INT8.since(7), // require stable
+    ],
+};
+
+static JOIN_GROUP: Schema = Schema {
+    flexible_from: 6,
+    fields: &[
+        STRING,          // group
+        INT32,           // session timeout
+        INT32.since(1),  // rebalance timeout
+        STRING,          // member
+        STRING.since(5), // instance
+        STRING,          // protocol type
+        array::<JoinGroupRequestProtocol>(&[STRING, BYTES]),
+        STRING.since(8), // reason
+    ],
+};
+
+static HEARTBEAT: Schema = Schema {
+    flexible_from: 4,
+    fields: &[STRING, INT32, STRING, STRING.since(3)],
+};
+
+static LEAVE_GROUP: Schema = Schema {
+    flexible_from: 4,
+    fields: &[
+        STRING,          // group
+        STRING.until(2), // member
+        array::<MemberIdentity>(&[STRING, STRING, STRING.since(5)]).since(3),
+    ],
+};
+
+static SYNC_GROUP: Schema = Schema {
+    flexible_from: 4,
+    fields: &[
+        STRING,          // group
+        INT32,           // generation
+        STRING,          // member
+        STRING.since(3), // instance
+        STRING.since(5), // protocol type
+        STRING.since(5), // protocol
+        array::<SyncGroupRequestAssignment>(&[STRING, BYTES]),
+    ],
+};
+
+static DESCRIBE_GROUPS: Schema = Schema {
+    flexible_from: 5,
+    fields: &[STRINGS, INT8.since(3)],
+};
+
+static LIST_GROUPS: Schema = Schema {
+    flexible_from: 3,
+    fields: &[STRINGS.since(4), STRINGS.since(5)],
+};
+
+static DELETE_GROUPS: Schema = Schema {
+    flexible_from: 2,
+    fields: &[STRINGS],
+};
+
+static OFFSET_DELETE: Schema = Schema {
+    flexible_from: i16::MAX,
+    fields: &[
+        STRING, // group
+        array::<OffsetDeleteRequestTopic>(&[
+            STRING,
+            array::<OffsetDeleteRequestPartition>(&[INT32]),
+        ]),
+    ],
 };
 
 static API_VERSIONS: Schema = Schema {

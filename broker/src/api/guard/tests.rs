@@ -16,7 +16,15 @@ macro_rules! each_request {
         $act!(Fetch, FetchRequest);
         $act!(ListOffsets, ListOffsetsRequest);
         $act!(Metadata, MetadataRequest);
+        $act!(OffsetCommit, OffsetCommitRequest);
+        $act!(OffsetFetch, OffsetFetchRequest);
         $act!(FindCoordinator, FindCoordinatorRequest);
+        $act!(JoinGroup, JoinGroupRequest);
+        $act!(Heartbeat, HeartbeatRequest);
+        $act!(LeaveGroup, LeaveGroupRequest);
+        $act!(SyncGroup, SyncGroupRequest);
+        $act!(DescribeGroups, DescribeGroupsRequest);
+        $act!(ListGroups, ListGroupsRequest);
         $act!(ApiVersions, ApiVersionsRequest);
         $act!(CreateTopics, CreateTopicsRequest);
         $act!(DeleteTopics, DeleteTopicsRequest);
@@ -25,6 +33,8 @@ macro_rules! each_request {
         $act!(OffsetForLeaderEpoch, OffsetForLeaderEpochRequest);
         $act!(DescribeConfigs, DescribeConfigsRequest);
         $act!(CreatePartitions, CreatePartitionsRequest);
+        $act!(DeleteGroups, DeleteGroupsRequest);
+        $act!(OffsetDelete, OffsetDeleteRequest);
         $act!(DescribeCluster, DescribeClusterRequest);
     };
 }
