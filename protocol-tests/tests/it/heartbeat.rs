@@ -1,5 +1,6 @@
 //! Heartbeat (12).
 
+use kafka_protocol::messages::HeartbeatRequest;
 use protocol_tests::calls::text;
 use protocol_tests::groups::{HEARTBEAT, Member, form, heartbeat_request};
 use protocol_tests::{Broker, codes};
@@ -17,7 +18,7 @@ fn heartbeats_say_how_the_group_is() {
     let generation = members[1].generation;
     let two = members[1].id();
     let mut client = broker.connect();
-    let mut check = |request, expected, what: &str| {
+    let mut check = |request: HeartbeatRequest, expected: i16, what: &str| {
         assert_eq!(
             client.call(HEARTBEAT, &request).error_code,
             expected,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kafka_protocol::messages::JoinGroupRequest;
 use protocol_tests::calls::text;
 use protocol_tests::groups::{
     JOIN, Member, SESSION_MS, form, group_id, join_all, join_request, protocol, share_out,
@@ -44,7 +45,7 @@ fn bad_requests_are_refused() {
     let group = broker.group("join-bad");
     let mut client = broker.connect();
     let good = join_request(&group, "");
-    let mut check = |request, expected, what: &str| {
+    let mut check = |request: JoinGroupRequest, expected: i16, what: &str| {
         let refused = client.call(JOIN, &request);
         assert_eq!(refused.error_code, expected, "{what}");
         assert_eq!(refused.generation_id, -1, "{what}");

@@ -1,5 +1,6 @@
 //! SyncGroup (14).
 
+use kafka_protocol::messages::SyncGroupRequest;
 use protocol_tests::calls::text;
 use protocol_tests::groups::{Member, SYNC, form, sync_request};
 use protocol_tests::{Broker, codes};
@@ -56,7 +57,7 @@ fn bad_requests_are_refused() {
     let (one, two) = (members[0].id(), members[1].id());
     let generation = members[0].generation;
     let mut client = broker.connect();
-    let mut check = |request, expected, what: &str| {
+    let mut check = |request: SyncGroupRequest, expected: i16, what: &str| {
         let refused = client.call(SYNC, &request);
         assert_eq!(refused.error_code, expected, "{what}");
         assert!(refused.assignment.is_empty());
