@@ -337,9 +337,17 @@ impl Member {
     }
 }
 
-/// Has all these members join one rebalance; returns the place of the leader.
+/// Has all these members join one rebalance, which the first of them begins; returns the place of the leader.
 pub fn join_all(members: &mut [Member]) -> usize {
-    let pending: Vec<_> = members.iter_mut().map(Member::send_join).collect();
+    let (first, others) = members.split_first_mut().expect("members");
+    let mut pending = vec![first.send_join()];
+    if let Some(other) = others.first_mut() {
+        let group = other.group();
+        wait_until("the rebalance to begin", || {
+            other.client.group_state(&group) == "PreparingRebalance"
+        });
+    }
+    pending.extend(others.iter_mut().map(Member::send_join));
     for (member, pending) in members.iter_mut().zip(pending) {
         member.receive_join(pending);
     }

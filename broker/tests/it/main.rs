@@ -8,5 +8,7 @@
 
 mod command;
 mod docs;
+mod group_sim;
+mod sim;
 mod source;
 mod tidy;

@@ -155,6 +155,15 @@ impl Group {
         }
     }
 
+    /// What is stored of it, unless a rebalance is under way.
+    pub(super) fn settled(&self, id: &Arc<str>) -> Option<Row> {
+        let settled = matches!(self.phase, Phase::Stable | Phase::Empty) && self.generation > 0;
+        settled.then(|| Row::Classic {
+            group: id.clone(),
+            state: Some(Arc::new(self.snapshot())),
+        })
+    }
+
     /// Stores the group as it is.
     pub(super) fn store(&self, turn: &mut Turn<'_>) {
         turn.store(Row::Classic {

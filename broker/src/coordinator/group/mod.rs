@@ -12,6 +12,8 @@ mod encoding;
 pub mod offsets;
 mod rebalance;
 pub mod rows;
+#[cfg(test)]
+mod script_tests;
 pub mod timers;
 mod turn;
 
@@ -164,6 +166,18 @@ impl Groups {
         positions.collect()
     }
 
+    /// The rows that a restart would begin from, but for groups in the middle of a rebalance: for tests.
+    pub fn settled(&self) -> Vec<Row> {
+        let groups = self.groups.iter().flat_map(|(id, group)| {
+            let classic = match &group.kind {
+                Kind::Classic(classic) => classic.settled(id),
+                Kind::Simple | Kind::Consumer(_) => None,
+            };
+            classic.into_iter().chain(group.offsets.rows(id))
+        });
+        groups.chain(self.fences.rows()).collect()
+    }
+
     /// Members of each group, by state, for metrics and tests.
     pub fn members(&self) -> impl Iterator<Item = (&Arc<str>, &'static str, usize)> {
         self.groups.iter().map(|(id, group)| {
@@ -209,6 +223,11 @@ impl Groups {
     }
 
     fn drop_if_nothing(&mut self, id: &Arc<str>) {
+        if let Some(group) = self.groups.get_mut(id)
+            && matches!(&group.kind, Kind::Classic(classic) if classic.is_blank())
+        {
+            group.kind = Kind::Simple;
+        }
         if self.groups.get(id).is_some_and(Group::is_nothing) {
             self.groups.remove(id);
         }

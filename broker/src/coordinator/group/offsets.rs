@@ -119,6 +119,29 @@ impl Offsets {
         })
     }
 
+    /// Everything, as it is stored.
+    pub(super) fn rows(&self, group: &Arc<str>) -> Vec<Row> {
+        let committed = self.committed.iter().flat_map(|(topic, partitions)| {
+            partitions.iter().map(|(partition, value)| Row::Offset {
+                group: group.clone(),
+                topic: topic.clone(),
+                partition: *partition,
+                value: Some(value.clone()),
+            })
+        });
+        let pending = self
+            .pending
+            .iter()
+            .map(|((producer, topic, partition), value)| Row::Pending {
+                group: group.clone(),
+                producer: *producer,
+                topic: topic.clone(),
+                partition: *partition,
+                value: Some(value.clone()),
+            });
+        committed.chain(pending).collect()
+    }
+
     /// Rows that forget everything.
     pub(super) fn tombstones(&self, group: &Arc<str>) -> Vec<Row> {
         let committed = self.committed.iter().flat_map(|(topic, partitions)| {
@@ -516,6 +539,17 @@ impl Fences {
                 }
             }
         }
+    }
+
+    /// All of them, as they are stored.
+    pub(super) fn rows(&self) -> impl Iterator<Item = Row> {
+        self.0.iter().flat_map(|(group, fences)| {
+            fences.iter().map(|(producer, fence)| Row::Fence {
+                group: group.clone(),
+                producer: *producer,
+                value: Some(fence.clone()),
+            })
+        })
     }
 
     /// Rows that forget those last used at or before `oldest`.

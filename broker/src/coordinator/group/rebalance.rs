@@ -43,9 +43,6 @@ impl super::Group {
         }
         if let Kind::Classic(group) = &mut self.kind {
             group.join(turn, ticket, join);
-            if group.is_blank() {
-                self.kind = Kind::Simple;
-            }
         }
     }
 
