@@ -39,6 +39,10 @@ const BATCH_BYTES_MAX: usize = 1 << 30;
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 /// Most slices that one write call takes (`IOV_MAX`).
 const SLICES_MAX: usize = 1024;
+/// Bytes of one write call, about. The kernel takes page cache in pieces as large as the call, and
+/// pieces of megabytes cost it up to four times the CPU (measured on ext4, Linux 6.18, in a virtual
+/// machine).
+const WRITE_BYTES: usize = 512 << 10;
 
 /// What SlateDB's tasks and the writer thread share.
 #[derive(Debug)]
@@ -482,11 +486,28 @@ fn write_all(file: &mut dyn DiskFile, group: &Group) -> io::Result<()> {
     write_all_slices(file, &mut slices)
 }
 
+/// How many of `slices` go into one call.
+fn one_call(slices: &[io::IoSlice<'_>]) -> usize {
+    let mut bytes = 0;
+    let fits = |slice: &&io::IoSlice<'_>| {
+        bytes += slice.len();
+        bytes <= WRITE_BYTES
+    };
+    let count = slices.iter().take(SLICES_MAX).take_while(fits).count();
+    count.max(1)
+}
+
 fn write_all_slices(file: &mut dyn DiskFile, mut slices: &mut [io::IoSlice<'_>]) -> io::Result<()> {
     // Takes empty slices off the front, so that a write of nothing means a disk that takes nothing.
     io::IoSlice::advance_slices(&mut slices, 0);
     while !slices.is_empty() {
-        match file.write(&slices[..slices.len().min(SLICES_MAX)]) {
+        let written = match one_call(slices) {
+            1 => file.write(&[io::IoSlice::new(
+                &slices[0][..slices[0].len().min(WRITE_BYTES)],
+            )]),
+            count => file.write(&slices[..count]),
+        };
+        match written {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(written) => io::IoSlice::advance_slices(&mut slices, written),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
