@@ -11,6 +11,7 @@ use trestle_storage::ErrorKind;
 
 use crate::coordinator::group::commands::GroupError;
 use crate::coordinator::runtime::Unavailable;
+use crate::coordinator::txn::{TransactionError, TxnError};
 use crate::metadata::MetadataError;
 use crate::partition::batch::BatchError;
 use crate::partition::fetch::FetchError;
@@ -79,6 +80,12 @@ pub fn append(error: &AppendError) -> ResponseError {
         AppendError::Producer(ProducerError::OutOfOrder { .. }) => {
             ResponseError::OutOfOrderSequenceNumber
         }
+        AppendError::Producer(ProducerError::OutsideTransaction { .. }) => {
+            ResponseError::InvalidTxnState
+        }
+        AppendError::Producer(ProducerError::FencedCoordinator { .. }) => {
+            ResponseError::TransactionCoordinatorFenced
+        }
         AppendError::Gone => ResponseError::UnknownTopicOrPartition,
         AppendError::Storage(_) => ResponseError::KafkaStorageError,
     }
@@ -134,3 +141,49 @@ pub fn group(error: &GroupError) -> ResponseError {
         GroupError::InvalidRequest(_) => ResponseError::InvalidRequest,
     }
 }
+/// What a refused step of a transaction tells its producer. `fenced` is the code for a producer that
+/// another one has replaced: requests that came before PRODUCER_FENCED say INVALID_PRODUCER_EPOCH.
+pub fn transaction(error: &TxnError, fenced: ResponseError) -> ResponseError {
+    match error {
+        TxnError::Refused(refused) => match refused {
+            TransactionError::UnknownProducer => ResponseError::InvalidProducerIdMapping,
+            TransactionError::Fenced => fenced,
+            TransactionError::Concurrent => ResponseError::ConcurrentTransactions,
+            TransactionError::InvalidState => ResponseError::InvalidTxnState,
+            TransactionError::NotAdded => ResponseError::TransactionAbortable,
+        },
+        TxnError::Unavailable(error) => unavailable(error),
+        TxnError::Storage(error) => match error.kind() {
+            ErrorKind::Fenced | ErrorKind::Closed => ResponseError::NotCoordinator,
+            ErrorKind::Unavailable | ErrorKind::Corrupt => ResponseError::CoordinatorNotAvailable,
+            ErrorKind::Invalid => ResponseError::UnknownServerError,
+        },
+    }
+}
+
+/// What a batch that may not join a transaction tells its producer: what passes is
+/// NOT_ENOUGH_REPLICAS, at which every client sends the batch again.
+#[allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "the enum is Kafka's and has no end"
+)]
+pub fn joining(error: &TxnError, version: i16) -> ResponseError {
+    match transaction(error, ResponseError::InvalidProducerEpoch) {
+        ResponseError::ConcurrentTransactions if version < TRANSACTIONS_V2_SINCE => {
+            ResponseError::NotEnoughReplicas
+        }
+        ResponseError::TransactionAbortable if version < ABORTABLE_SINCE => {
+            ResponseError::InvalidTxnState
+        }
+        error @ (ResponseError::InvalidProducerEpoch
+        | ResponseError::InvalidProducerIdMapping
+        | ResponseError::InvalidTxnState
+        | ResponseError::ConcurrentTransactions
+        | ResponseError::TransactionAbortable) => error,
+        _ => ResponseError::NotEnoughReplicas,
+    }
+}
+
+/// Produce: KIP-890's second part came with this version, and TRANSACTION_ABORTABLE with that.
+const TRANSACTIONS_V2_SINCE: i16 = 12;
+const ABORTABLE_SINCE: i16 = 11;

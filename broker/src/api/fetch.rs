@@ -4,6 +4,9 @@
 //! durable end of the partitions; a request that is queued behind on the same connection ends the
 //! wait. The response is written as a list of pieces, so that no batch is copied.
 //!
+//! With isolation level 1 (read_committed) records end at the last stable offset, and the aborted
+//! transactions among them are listed; an empty list is not null. Markers are returned always.
+//!
 //! Session id 0 is answered always, which tells clients to send full requests (KIP-227).
 //! Not supported: topic ids (13), preferred read replicas; the rack is ignored.
 
@@ -132,7 +135,7 @@ fn answer(
             high_watermark: -1,
             last_stable: -1,
             log_start: -1,
-            read_committed,
+            aborted: read_committed.then(Vec::new),
             records: Vec::new(),
         }
     };
@@ -142,6 +145,8 @@ fn answer(
         }
         Ok(fetched) => {
             let (batches, bytes) = (fetched.batches.len(), fetched.size_bytes());
+            let aborted = fetched.aborted.iter();
+            let aborted = aborted.map(|one| (one.producer_id, one.first_offset));
             metrics.partition.fetched(batches, bytes);
             PartitionResponse {
                 index,
@@ -149,7 +154,7 @@ fn answer(
                 high_watermark: fetched.high_watermark,
                 last_stable: fetched.last_stable,
                 log_start: fetched.log_start,
-                read_committed,
+                aborted: read_committed.then(|| aborted.collect()),
                 records: fetched.batches,
             }
         }

@@ -4,7 +4,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::Outcome;
-use crate::types::Offset;
+use crate::types::{Offset, ProducerId};
 
 /// A Fetch response.
 #[derive(Debug)]
@@ -28,8 +28,9 @@ pub(super) struct PartitionResponse {
     pub(super) high_watermark: Offset,
     pub(super) last_stable: Offset,
     pub(super) log_start: Offset,
-    /// Aborted transactions are listed (and there are none) rather than null.
-    pub(super) read_committed: bool,
+    /// Producer and first offset of each aborted transaction whose records are to be skipped; null for
+    /// clients that read everything.
+    pub(super) aborted: Option<Vec<(ProducerId, Offset)>>,
     pub(super) records: Vec<Bytes>,
 }
 
@@ -82,12 +83,17 @@ impl Pieces {
         if version >= 5 {
             self.fields.put_i64(partition.log_start);
         }
-        if partition.read_committed {
-            self.count(0);
-        } else if self.flexible {
-            self.fields.put_u8(0);
-        } else {
-            self.fields.put_i32(-1);
+        match &partition.aborted {
+            Some(aborted) => {
+                self.count(aborted.len());
+                for (producer_id, first_offset) in aborted {
+                    self.fields.put_i64(producer_id.0);
+                    self.fields.put_i64(*first_offset);
+                    self.no_tags();
+                }
+            }
+            None if self.flexible => self.fields.put_u8(0),
+            None => self.fields.put_i32(-1),
         }
         if version >= 11 {
             self.fields.put_i32(-1); // preferred read replica: none
@@ -151,14 +157,15 @@ mod tests {
     #[test]
     fn the_codec_reads_every_version_back() {
         for version in 4..=12 {
-            for read_committed in [false, true] {
+            let two = vec![(ProducerId(7), 3), (ProducerId(8), 5)];
+            for aborted in [None, Some(vec![]), Some(two)] {
                 let partition = |index, records: Vec<&'static [u8]>| PartitionResponse {
                     index,
                     error_code: 0,
                     high_watermark: 9,
                     last_stable: 8,
                     log_start: 2,
-                    read_committed,
+                    aborted: aborted.clone(),
                     records: records.into_iter().map(Bytes::from_static).collect(),
                 };
                 let response = FetchResponse {
@@ -177,7 +184,12 @@ mod tests {
                 assert_eq!((first.high_watermark, first.last_stable_offset), (9, 8));
                 assert_eq!(first.log_start_offset, if version >= 5 { 2 } else { -1 });
                 assert_eq!(first.records.as_deref(), Some(&b"abc"[..]));
-                assert_eq!(first.aborted_transactions.is_some(), read_committed);
+                let read = first.aborted_transactions.as_ref().map(|read| {
+                    let read = read.iter();
+                    read.map(|one| (ProducerId(one.producer_id.0), one.first_offset))
+                        .collect::<Vec<_>>()
+                });
+                assert_eq!(read, aborted);
                 assert_eq!(topic.partitions[1].records.as_deref(), Some(&b""[..]));
             }
         }

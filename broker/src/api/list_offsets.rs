@@ -67,6 +67,10 @@ async fn look_up(
     let partition = ctx
         .led_partition(topic, asked.partition_index, believed)
         .await?;
+    if read_committed {
+        let settled = partition.settle(ctx.rooms.env.now()).await;
+        settled.map_err(|error| errors::storage(&error))?;
+    }
     let offsets = partition.offsets();
     let end = if read_committed {
         offsets.last_stable

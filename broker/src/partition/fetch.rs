@@ -8,9 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use trestle_storage::Error;
+use trestle_storage::{Error, ErrorKind};
 
+use super::batch::Header;
 use super::leader::Partition;
+use super::transactions::AbortedTransaction;
 use super::waiter::Waiter;
 use crate::env::Env;
 use crate::types::{LeaderEpoch, Offset};
@@ -61,6 +63,8 @@ pub struct Fetched {
     pub log_start: Offset,
     /// Whole batches, as stored.
     pub batches: Vec<Bytes>,
+    /// Whose records among them are to be skipped, if only what is committed was asked for.
+    pub aborted: Vec<AbortedTransaction>,
 }
 
 impl Fetched {
@@ -102,6 +106,11 @@ pub async fn fetch(
     at_once: bool,
     hurried: impl Future<Output = ()>,
 ) -> Vec<Result<Fetched, FetchError>> {
+    for ask in asks.iter().filter(|ask| ask.read_committed) {
+        if let Err(error) = ask.partition.settle(env.now()).await {
+            tracing::warn!(%error, "a partition's transactions could not be read");
+        }
+    }
     if at_once || asks.is_empty() || limits.max_wait.is_zero() {
         return read_all(asks, limits.max_bytes).await;
     }
@@ -160,7 +169,8 @@ struct Watch<'a> {
 
 impl<'a> Watch<'a> {
     fn new(asks: &'a [Ask], wanted_bytes: i64) -> Self {
-        let waiter = Waiter::new(wanted_bytes);
+        let committed_only = asks.iter().any(|ask| ask.read_committed);
+        let waiter = Waiter::new(wanted_bytes, committed_only);
         for ask in asks {
             ask.partition.watch(&waiter);
         }
@@ -201,6 +211,12 @@ async fn read_one(ask: &Ask, budget: &mut Budget) -> Result<Fetched, FetchError>
         return Err(FetchError::Gone);
     }
     check_leader_epoch(partition, ask.current_leader_epoch)?;
+    if ask.read_committed && !partition.is_settled() {
+        return Err(FetchError::Storage(Error::new(
+            ErrorKind::Unavailable,
+            "what was committed is not known yet",
+        )));
+    }
     let offsets = partition.offsets();
     if ask.offset < offsets.log_start || ask.offset > offsets.high_watermark {
         return Err(FetchError::OffsetOutOfRange(ask.offset));
@@ -210,6 +226,7 @@ async fn read_one(ask: &Ask, budget: &mut Budget) -> Result<Fetched, FetchError>
         last_stable: offsets.last_stable,
         log_start: offsets.log_start,
         batches: Vec::new(),
+        aborted: Vec::new(),
     };
     let end = if ask.read_committed {
         offsets.last_stable
@@ -229,6 +246,12 @@ async fn read_one(ask: &Ask, budget: &mut Budget) -> Result<Fetched, FetchError>
         fetched.batches.clear();
     }
     if !fetched.batches.is_empty() {
+        if ask.read_committed {
+            let last = fetched.batches.last();
+            let to = last.and_then(|last| Header::parse(last));
+            let to = to.map_or(end, |header| header.next_offset());
+            fetched.aborted = partition.aborted_within(ask.offset, to);
+        }
         budget.nothing_yet = false;
         budget.left_bytes = budget.left_bytes.saturating_sub(fetched.size_bytes());
     }

@@ -5,18 +5,20 @@
 //! in that order, through the callback given with each commit. Readers never take the lock.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::{OnceCell, oneshot, watch};
 use trestle_storage::{
     Entry, EntryFormat, Error, ErrorKind, Log, NewEntry, ReadLimit, Store, StoreState, WriteSet,
 };
 
 use super::batch::{CheckedBatch, Header};
-use super::producers::ProducerError;
-use super::state::{State, Verdict};
+use super::control::Marker;
+use super::producers::{ActiveProducer, ProducerError};
+use super::state::{Marked, State, Verdict};
+use super::transactions::{Aborted, AbortedTransaction};
 use super::waiter::{Waiter, Waiters};
 use crate::types::{LeaderEpoch, Offset, Timestamp, TopicId};
 
@@ -25,6 +27,10 @@ const SCAN_BYTES: usize = 1 << 20;
 
 /// Namespace of checkpoint rows; a log's key follows.
 const CHECKPOINT_ROWS: &[u8] = b"partition/";
+
+/// Namespace of aborted transactions; the length of a log's key (u16), the key, and the offset of the
+/// marker (u64) follow, all big-endian.
+const ABORTED_ROWS: &[u8] = b"aborted/";
 
 /// Where a partition starts and ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,8 +117,14 @@ pub struct Partition {
     leader_epoch: LeaderEpoch,
     log: Log,
     store: Store,
-    /// Loaded by the first append; readers do without it.
+    /// Loaded by the first append, and by the first reader that cares for transactions.
     state: OnceCell<Mutex<State>>,
+    /// Where the earliest transaction starts that is not known to be decided; the highest number if
+    /// there is none. Lowered before the transaction's first batch is queued, raised when the marker
+    /// that allows it is durable: so whoever looks at the durable end first, and then here, never sees
+    /// too much.
+    first_unstable: AtomicI64,
+    aborted: RwLock<Aborted>,
     waiters: Waiters,
     gone: AtomicBool,
 }
@@ -130,6 +142,8 @@ impl Partition {
             log,
             store,
             state: OnceCell::new(),
+            first_unstable: AtomicI64::new(Offset::MAX),
+            aborted: RwLock::default(),
             waiters: Waiters::default(),
             gone: AtomicBool::new(false),
         }
@@ -145,15 +159,47 @@ impl Partition {
         self.leader_epoch
     }
 
-    /// Where it starts and ends now.
+    /// Where it starts and ends now. The last stable offset is that of [`Partition::settle`]d
+    /// partitions; before, it is the high watermark.
     pub fn offsets(&self) -> Offsets {
         let bounds = self.log.bounds();
+        let first_unstable = self.first_unstable.load(Ordering::Acquire);
+        let log_start = to_offset(bounds.start_offset);
         let end = to_offset(bounds.end_offset);
         Offsets {
-            log_start: to_offset(bounds.start_offset),
+            log_start,
             high_watermark: end,
-            last_stable: end,
+            last_stable: first_unstable.max(log_start).min(end),
         }
+    }
+
+    /// Learns which transactions are open and which were aborted: for those who read only what is
+    /// committed.
+    ///
+    /// # Errors
+    /// A store that cannot be read.
+    pub async fn settle(&self, now: Timestamp) -> Result<(), Error> {
+        self.state.get_or_try_init(|| self.load(now)).await?;
+        Ok(())
+    }
+
+    /// Whether [`Partition::settle`] has succeeded.
+    pub(super) fn is_settled(&self) -> bool {
+        self.state.initialized()
+    }
+
+    /// The aborted transactions that a reader of `from..to` has to skip.
+    pub(super) fn aborted_within(&self, from: Offset, to: Offset) -> Vec<AbortedTransaction> {
+        self.aborted.read().within(from, to)
+    }
+
+    /// Every producer that the partition remembers.
+    ///
+    /// # Errors
+    /// A store that cannot be read.
+    pub async fn active_producers(&self, now: Timestamp) -> Result<Vec<ActiveProducer>, Error> {
+        let state = self.state.get_or_try_init(|| self.load(now)).await?;
+        Ok(state.lock().active_producers())
     }
 
     /// Whether its topic was deleted.
@@ -197,7 +243,7 @@ impl Partition {
         Ok(loaded)
     }
 
-    /// State as the last checkpoint has it, and the headers of the batches since.
+    /// State as the last checkpoint has it, and the headers and markers of the batches since.
     async fn load(&self, now: Timestamp) -> Result<Mutex<State>, Error> {
         let bounds = self.log.bounds();
         let checkpoint = self.store.row(&checkpoint_key(&self.log)).await?;
@@ -209,12 +255,34 @@ impl Partition {
             next = last.first_offset + u64::from(last.count);
             for entry in &entries {
                 if let Some(header) = Header::parse(&entry.payload) {
-                    state.replay(&header, now);
+                    state.replay(&header, &entry.payload, now);
                 }
             }
         }
         state.lead(self.leader_epoch, to_offset(bounds.end_offset));
+        *self.aborted.write() = self.load_aborted().await?;
+        self.first_unstable
+            .store(state.first_unstable(), Ordering::Release);
         Ok(Mutex::new(state))
+    }
+
+    async fn load_aborted(&self) -> Result<Aborted, Error> {
+        let prefix = aborted_prefix(&self.log);
+        let mut aborted = Aborted::default();
+        for (key, value) in self.store.rows(&prefix).await? {
+            let offset = key[prefix.len()..].try_into().map(u64::from_be_bytes);
+            let row = offset
+                .ok()
+                .and_then(|offset| AbortedTransaction::decode(to_offset(offset), &value));
+            let row = row.ok_or_else(|| {
+                Error::new(
+                    ErrorKind::Corrupt,
+                    "the row of an aborted transaction is damaged or of a newer version",
+                )
+            })?;
+            aborted.push(row);
+        }
+        Ok(aborted)
     }
 
     /// Gives a checked batch its offset and queues it. [`Partition::prepare`] must have succeeded.
@@ -254,6 +322,10 @@ impl Partition {
             }
             Verdict::New(base_offset) => base_offset,
         };
+        if batch.header.is_transactional() {
+            self.first_unstable
+                .store(state.first_unstable(), Ordering::Release);
+        }
         let size_bytes = batch.bytes.len();
         let mut write_set = WriteSet::new();
         write_set.append(
@@ -273,9 +345,10 @@ impl Partition {
         let partition = self.clone();
         self.store.commit(write_set, move |result| {
             let result = result.map(drop).map_err(AppendError::from);
+            let stable = partition.first_unstable.load(Ordering::Acquire) == Offset::MAX;
             partition
                 .waiters
-                .published(&partition.log, size_bytes, &result);
+                .published(&partition.log, size_bytes, stable, &result);
             // The client may have gone; its records stay.
             let _ = send.send(result);
         });
@@ -288,7 +361,89 @@ impl Partition {
         })
     }
 
-    /// Raises the log start to `offset`; returns the log start that holds when that is durable.
+    /// Queues the marker that ends a transaction; `None` if it was written before, and is durable or
+    /// about to be. [`Partition::prepare`] must have succeeded.
+    pub fn append_marker(
+        self: &Arc<Self>,
+        marker: Marker,
+        now: Timestamp,
+        producer_expiration_ms: i64,
+    ) -> Result<Option<Receipt>, AppendError> {
+        if self.is_gone() {
+            return Err(AppendError::Gone);
+        }
+        let store = self.store.state();
+        if let Some(refusal) = refusal(&store.borrow()) {
+            return Err(refusal);
+        }
+        let state = self
+            .state
+            .get()
+            .expect("prepare() loads the state before append_marker()");
+        let (send, done) = oneshot::channel();
+        let mut state = state.lock();
+        let Some(Marked { batch, aborted }) = state.append_marker(&marker, now)? else {
+            return Ok(None);
+        };
+        let size_bytes = batch.bytes.len();
+        let offset = batch.header.base_offset;
+        let mut write_set = WriteSet::new();
+        write_set.append(
+            &self.log,
+            NewEntry {
+                first_offset: from_offset(offset),
+                count: 1,
+                // No record that anybody looks for by its time.
+                max_timestamp: -1,
+                format: EntryFormat::Batch,
+                payload: batch.bytes.freeze(),
+            },
+        );
+        let log_start = to_offset(self.log.bounds().start_offset);
+        if let Some(row) = state.checkpoint_if_due(now, log_start, producer_expiration_ms) {
+            write_set.put_row(checkpoint_key(&self.log), row);
+        }
+        let mut index = self.aborted.write();
+        for gone in index.trim(log_start) {
+            write_set.delete_row(aborted_key(&self.log, gone.last_offset));
+        }
+        if let Some(aborted) = aborted {
+            write_set.put_row(aborted_key(&self.log, offset), aborted.encode());
+            index.push(aborted);
+        }
+        drop(index);
+        let partition = self.clone();
+        self.store.commit(write_set, move |result| {
+            let result = result.map(drop).map_err(AppendError::from);
+            partition.marker_landed(offset, size_bytes, &result);
+            // The coordinator may have gone.
+            let _ = send.send(result);
+        });
+        drop(state);
+        Ok(Some(Receipt {
+            base_offset: offset,
+            log_append_time: None,
+            done,
+            store,
+        }))
+    }
+
+    /// The marker at `offset` is durable, or has failed to become so.
+    fn marker_landed(&self, offset: Offset, size_bytes: usize, result: &Result<(), AppendError>) {
+        if result.is_ok()
+            && let Some(state) = self.state.get()
+        {
+            let mut state = state.lock();
+            state.marker_durable(offset);
+            self.first_unstable
+                .store(state.first_unstable(), Ordering::Release);
+        }
+        self.waiters.published(&self.log, size_bytes, false, result);
+        self.waiters.settled();
+    }
+
+    /// Raises the log start to `offset`; returns the log start that holds when that is durable. Aborted
+    /// transactions before it are forgotten with the next marker.
     pub async fn delete_records(&self, offset: Offset) -> Result<Offset, AppendError> {
         if self.is_gone() {
             return Err(AppendError::Gone);
@@ -351,6 +506,17 @@ impl Partition {
         };
         self.log.read(offset, limit).await
     }
+}
+
+fn aborted_prefix(log: &Log) -> Vec<u8> {
+    let length = u16::try_from(log.key().len()).unwrap_or(u16::MAX);
+    [ABORTED_ROWS, &length.to_be_bytes(), log.key()].concat()
+}
+
+fn aborted_key(log: &Log, marker_offset: Offset) -> Bytes {
+    let mut key = aborted_prefix(log);
+    key.extend(from_offset(marker_offset).to_be_bytes());
+    key.into()
 }
 
 fn checkpoint_key(log: &Log) -> Bytes {

@@ -5,12 +5,14 @@
 
 pub mod batch;
 pub mod compression;
+mod control;
 mod epochs;
 pub mod fetch;
 mod leader;
 mod producers;
 mod state;
 mod times;
+mod transactions;
 mod waiter;
 
 use std::sync::Arc;
@@ -19,9 +21,11 @@ use dashmap::DashMap;
 use tokio::sync::OnceCell;
 use trestle_storage::{ErrorKind, Result, Store};
 
+pub use control::Marker;
 pub use leader::{AppendError, Offsets, Partition, Receipt};
-pub use producers::ProducerError;
+pub use producers::{ActiveProducer, ProducerError};
 pub use times::TimedOffset;
+pub use transactions::AbortedTransaction;
 
 use crate::metadata::{Image, Topic};
 use crate::placement::Placement;

@@ -8,6 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use bytes::{Buf, BufMut};
 
 use super::batch::{Header, add_sequence};
+use super::control::Marker;
 use crate::types::{Offset, ProducerEpoch, ProducerId, Timestamp};
 
 /// Batches of a producer that are recognised when they come again.
@@ -39,6 +40,44 @@ struct Producer {
     epoch: ProducerEpoch,
     batches: VecDeque<Appended>,
     last_append: Timestamp,
+    /// The last marker: the producer's epoch in it, and the coordinator's.
+    marker: Option<(ProducerEpoch, i32)>,
+}
+
+impl Producer {
+    fn new(epoch: ProducerEpoch, now: Timestamp) -> Self {
+        Self {
+            epoch,
+            batches: VecDeque::with_capacity(CACHED_BATCHES),
+            last_append: now,
+            marker: None,
+        }
+    }
+
+    /// A new epoch starts its sequences anew.
+    fn enter(&mut self, epoch: ProducerEpoch) {
+        if self.epoch != epoch {
+            self.epoch = epoch;
+            self.batches.clear();
+        }
+    }
+}
+
+/// What is known of one producer, for those who look after transactions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ActiveProducer {
+    /// Its id.
+    pub id: ProducerId,
+    /// Its epoch.
+    pub epoch: ProducerEpoch,
+    /// Sequence of its last record, or -1.
+    pub last_sequence: i32,
+    /// When it was last here.
+    pub last_append: Timestamp,
+    /// Epoch of the coordinator that wrote its last marker, or -1.
+    pub coordinator_epoch: i32,
+    /// First offset of its open transaction.
+    pub open_since: Option<Offset>,
 }
 
 /// Why a producer's batch was refused.
@@ -63,6 +102,20 @@ pub enum ProducerError {
         given: i32,
         /// The sequence that would follow.
         expected: i32,
+    },
+    /// The producer has a transaction open here, and the batch is not part of it.
+    #[error("producer {producer_id} has an open transaction and sent a batch outside of it")]
+    OutsideTransaction {
+        /// Whose.
+        producer_id: ProducerId,
+    },
+    /// A marker of a coordinator that another one has replaced.
+    #[error("the coordinator's epoch is {current} here, not {given}")]
+    FencedCoordinator {
+        /// The marker's epoch.
+        given: i32,
+        /// The epoch last seen.
+        current: i32,
     },
 }
 
@@ -120,8 +173,67 @@ impl Producers {
             Some(last) if add_sequence(last.last_sequence, 1) != header.base_sequence => {
                 Err(out_of_order(add_sequence(last.last_sequence, 1)))
             }
+            // A marker has begun the epoch.
+            None if header.base_sequence != 0 => Err(out_of_order(0)),
             _ => Ok(None),
         }
+    }
+
+    /// Whether `marker` is new, given whether it would end a transaction that is `open`: false if it
+    /// was written before.
+    pub(super) fn check_marker(&self, marker: &Marker, open: bool) -> Result<bool, ProducerError> {
+        let Some(producer) = self.by_id.get(&marker.producer_id.0) else {
+            return Ok(true);
+        };
+        if marker.producer_epoch < producer.epoch {
+            return Err(ProducerError::FencedEpoch {
+                producer_id: marker.producer_id,
+                given: marker.producer_epoch,
+                current: producer.epoch,
+            });
+        }
+        match producer.marker {
+            Some((_, current)) if marker.coordinator_epoch < current => {
+                Err(ProducerError::FencedCoordinator {
+                    given: marker.coordinator_epoch,
+                    current,
+                })
+            }
+            Some((epoch, _)) => Ok(open || epoch != marker.producer_epoch),
+            None => Ok(true),
+        }
+    }
+
+    /// Remembers a marker that was given its offset. Also how state is rebuilt from stored ones.
+    pub(super) fn marked(&mut self, marker: &Marker, now: Timestamp) {
+        let producer = self
+            .by_id
+            .entry(marker.producer_id.0)
+            .or_insert_with(|| Producer::new(marker.producer_epoch, now));
+        producer.enter(marker.producer_epoch);
+        producer.marker = Some((marker.producer_epoch, marker.coordinator_epoch));
+        producer.last_append = now;
+    }
+
+    /// All of them, in order of their ids.
+    pub(super) fn active(&self) -> Vec<ActiveProducer> {
+        let mut all: Vec<_> = self
+            .by_id
+            .iter()
+            .map(|(id, producer)| ActiveProducer {
+                id: ProducerId(*id),
+                epoch: producer.epoch,
+                last_sequence: producer
+                    .batches
+                    .back()
+                    .map_or(-1, |last| last.last_sequence),
+                last_append: producer.last_append,
+                coordinator_epoch: producer.marker.map_or(-1, |(_, epoch)| epoch),
+                open_since: None,
+            })
+            .collect();
+        all.sort_unstable_by_key(|producer| producer.id);
+        all
     }
 
     /// Remembers a batch that was given its offset. Also how state is rebuilt from stored headers.
@@ -129,15 +241,8 @@ impl Producers {
         let producer = self
             .by_id
             .entry(header.producer_id.0)
-            .or_insert_with(|| Producer {
-                epoch: header.producer_epoch,
-                batches: VecDeque::with_capacity(CACHED_BATCHES),
-                last_append: now,
-            });
-        if producer.epoch != header.producer_epoch {
-            producer.epoch = header.producer_epoch;
-            producer.batches.clear();
-        }
+            .or_insert_with(|| Producer::new(header.producer_epoch, now));
+        producer.enter(header.producer_epoch);
         if producer.batches.len() == CACHED_BATCHES {
             producer.batches.pop_front();
         }
@@ -150,10 +255,16 @@ impl Producers {
         producer.last_append = now;
     }
 
-    /// Forgets producers that have not appended for `expiration_ms`.
-    pub(super) fn expire(&mut self, now: Timestamp, expiration_ms: i64) {
-        self.by_id
-            .retain(|_, p| now.saturating_sub(p.last_append) < expiration_ms);
+    /// Forgets producers that have not appended for `expiration_ms`, but for those that are `busy`.
+    pub(super) fn expire(
+        &mut self,
+        now: Timestamp,
+        expiration_ms: i64,
+        busy: impl Fn(ProducerId) -> bool,
+    ) {
+        self.by_id.retain(|id, p| {
+            now.saturating_sub(p.last_append) < expiration_ms || busy(ProducerId(*id))
+        });
     }
 
     /// Writes all producers, in order of their ids.
@@ -165,6 +276,10 @@ impl Producers {
             out.put_i64(*id);
             out.put_i16(producer.epoch.0);
             out.put_i64(producer.last_append);
+            let (marker_epoch, coordinator_epoch) =
+                producer.marker.unwrap_or((ProducerEpoch(-1), -1));
+            out.put_i16(marker_epoch.0);
+            out.put_i32(coordinator_epoch);
             out.put_u8(producer.batches.len() as u8);
             for batch in &producer.batches {
                 out.put_i32(batch.first_sequence);
@@ -175,14 +290,22 @@ impl Producers {
         }
     }
 
-    /// Reads what [`Producers::encode`] wrote; `None` if it is not that.
-    pub(super) fn decode(input: &mut &[u8]) -> Option<Self> {
+    /// Reads what [`Producers::encode`] wrote, or what it wrote when there were no markers; `None` if
+    /// it is not that.
+    pub(super) fn decode(input: &mut &[u8], markers: bool) -> Option<Self> {
         let count = input.try_get_u32().ok()?;
         let mut by_id = HashMap::new();
         for _ in 0..count {
             let id = input.try_get_i64().ok()?;
             let epoch = ProducerEpoch(input.try_get_i16().ok()?);
             let last_append = input.try_get_i64().ok()?;
+            let marker = if markers {
+                let marker_epoch = ProducerEpoch(input.try_get_i16().ok()?);
+                let coordinator_epoch = input.try_get_i32().ok()?;
+                (marker_epoch.0 >= 0).then_some((marker_epoch, coordinator_epoch))
+            } else {
+                None
+            };
             let mut batches = VecDeque::with_capacity(CACHED_BATCHES);
             for _ in 0..input.try_get_u8().ok()? {
                 batches.push_back(Appended {
@@ -198,6 +321,7 @@ impl Producers {
                     epoch,
                     batches,
                     last_append,
+                    marker,
                 },
             );
         }
@@ -293,16 +417,71 @@ mod tests {
             producers.check(&header(0, 90, 1, 5), DAY_MS, DAY_MS),
             Ok(None)
         );
-        producers.expire(DAY_MS, DAY_MS);
+        producers.expire(DAY_MS, DAY_MS, |_| true);
+        assert_ne!(producers, Producers::default());
+        producers.expire(DAY_MS, DAY_MS, |_| false);
         assert_eq!(producers, Producers::default());
     }
 
     #[test]
     fn encoding_gives_the_same_back() {
-        let producers = after(&[header(0, 0, 5, 0), header(0, 5, 1, 5)]);
-        let mut bytes = Vec::new();
-        producers.encode(&mut bytes);
-        assert_eq!(Producers::decode(&mut &bytes[..]), Some(producers));
-        assert_eq!(Producers::decode(&mut &bytes[..bytes.len() - 1]), None);
+        let mut producers = after(&[header(0, 0, 5, 0), header(0, 5, 1, 5)]);
+        for marked in [false, true] {
+            if marked {
+                producers.marked(&marker(0), 0);
+            }
+            let mut bytes = Vec::new();
+            producers.encode(&mut bytes);
+            let read = |bytes: &[u8]| Producers::decode(&mut &bytes[..], true);
+            assert_eq!(read(&bytes), Some(producers.clone()));
+            assert_eq!(read(&bytes[..bytes.len() - 1]), None);
+        }
+    }
+
+    fn marker(epoch: i16) -> Marker {
+        Marker {
+            producer_id: ProducerId(7),
+            producer_epoch: ProducerEpoch(epoch),
+            committed: true,
+            coordinator_epoch: 3,
+        }
+    }
+
+    #[test]
+    fn sequences_go_on_behind_a_marker_unless_it_begins_an_epoch() {
+        let mut producers = after(&[header(0, 0, 5, 0)]);
+        producers.marked(&marker(0), 0);
+        assert_eq!(producers.check(&header(0, 5, 1, 6), 0, DAY_MS), Ok(None));
+        producers.marked(&marker(1), 0);
+        let check = |h| producers.check(&h, 0, DAY_MS);
+        assert!(matches!(
+            check(header(0, 5, 1, 6)),
+            Err(ProducerError::FencedEpoch { .. })
+        ));
+        assert!(matches!(
+            check(header(1, 5, 1, 6)),
+            Err(ProducerError::OutOfOrder { expected: 0, .. })
+        ));
+        assert_eq!(check(header(1, 0, 1, 6)), Ok(None));
+    }
+
+    #[test]
+    fn a_marker_is_new_once_and_fenced_by_later_ones() {
+        let mut producers = after(&[header(1, 0, 5, 0)]);
+        assert!(matches!(
+            producers.check_marker(&marker(0), true),
+            Err(ProducerError::FencedEpoch { .. })
+        ));
+        assert_eq!(producers.check_marker(&marker(1), true), Ok(true));
+        producers.marked(&marker(1), 0);
+        assert_eq!(producers.check_marker(&marker(1), false), Ok(false));
+        assert_eq!(producers.check_marker(&marker(1), true), Ok(true));
+        assert_eq!(producers.check_marker(&marker(2), false), Ok(true));
+        let mut old = marker(1);
+        old.coordinator_epoch = 2;
+        assert!(matches!(
+            producers.check_marker(&old, true),
+            Err(ProducerError::FencedCoordinator { .. })
+        ));
     }
 }

@@ -1,14 +1,19 @@
-//! What an append means to a partition: offsets, producers, leader epochs. Pure: no clock, no I/O.
+//! What an append means to a partition: offsets, producers, transactions, leader epochs. Pure: no clock,
+//! no I/O.
 
 use bytes::{Buf, BufMut};
 
 use super::batch::{CheckedBatch, Header};
+use super::control::Marker;
 use super::epochs::Epochs;
-use super::producers::{Appended, ProducerError, Producers};
+use super::producers::{ActiveProducer, Appended, ProducerError, Producers};
+use super::transactions::{AbortedTransaction, Transactions};
 use crate::types::{LeaderEpoch, Offset, Timestamp};
 
 /// Format of the checkpoint row.
-const CHECKPOINT_FORMAT: u8 = 1;
+const CHECKPOINT_FORMAT: u8 = 2;
+/// The format before there were transactions.
+const CHECKPOINT_FORMAT_PLAIN: u8 = 1;
 
 /// A checkpoint is written after this many bytes, or eight times its own size if that is more.
 const CHECKPOINT_INTERVAL_BYTES: usize = 4 << 20;
@@ -22,12 +27,22 @@ pub(super) enum Verdict {
     Duplicate(Appended),
 }
 
+/// A marker that has its place, ready to be stored.
+#[derive(Debug)]
+pub(super) struct Marked {
+    /// The stamped control batch.
+    pub batch: CheckedBatch,
+    /// The transaction that it aborts, if it does.
+    pub aborted: Option<AbortedTransaction>,
+}
+
 /// The state that one partition's leader keeps of its log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct State {
     log_end: Offset,
     leader_epoch: LeaderEpoch,
     producers: Producers,
+    transactions: Transactions,
     epochs: Epochs,
     checkpoint_bytes: usize,
     since_checkpoint_bytes: usize,
@@ -42,18 +57,26 @@ impl State {
             log_end: log_start,
             leader_epoch: LeaderEpoch(-1),
             producers: Producers::default(),
+            transactions: Transactions::default(),
             epochs: Epochs::default(),
             checkpoint_bytes: 0,
             since_checkpoint_bytes: 0,
         })
     }
 
-    /// Takes in a stored batch. Its producer counts as seen `now`: a client's own timestamps say
-    /// nothing about when it was last here.
-    pub(super) fn replay(&mut self, header: &Header, now: Timestamp) {
+    /// Takes in the stored batch `bytes`. Its producer counts as seen `now`: a client's own timestamps
+    /// say nothing about when it was last here.
+    pub(super) fn replay(&mut self, header: &Header, bytes: &[u8], now: Timestamp) {
         self.epochs.begin(header.leader_epoch, header.base_offset);
-        if header.has_producer() && !header.is_control() {
-            self.producers.appended(header, now);
+        if header.is_control() {
+            if let Some(marker) = Marker::parse(header, bytes) {
+                self.producers.marked(&marker, now);
+                self.transactions
+                    .ended(marker.producer_id, header.base_offset);
+                self.transactions.durable(header.base_offset);
+            }
+        } else if header.has_producer() {
+            self.appended(header, now);
         }
         self.log_end = header.next_offset();
         self.since_checkpoint_bytes += header.size_bytes;
@@ -83,21 +106,79 @@ impl State {
         now: Timestamp,
         producer_expiration_ms: i64,
     ) -> Result<Verdict, ProducerError> {
-        if batch.header.has_producer()
-            && let Some(appended) =
-                self.producers
-                    .check(&batch.header, now, producer_expiration_ms)?
-        {
-            return Ok(Verdict::Duplicate(appended));
+        if batch.header.has_producer() {
+            let header = &batch.header;
+            if let Some(appended) = self.producers.check(header, now, producer_expiration_ms)? {
+                return Ok(Verdict::Duplicate(appended));
+            }
+            let producer_id = header.producer_id;
+            if !header.is_transactional() && self.transactions.first_offset(producer_id).is_some() {
+                return Err(ProducerError::OutsideTransaction { producer_id });
+            }
         }
         let base_offset = self.log_end;
         batch.stamp(base_offset, self.leader_epoch);
         self.log_end = batch.header.next_offset();
         self.since_checkpoint_bytes += batch.bytes.len();
         if batch.header.has_producer() {
-            self.producers.appended(&batch.header, now);
+            self.appended(&batch.header, now);
         }
         Ok(Verdict::New(base_offset))
+    }
+
+    fn appended(&mut self, header: &Header, now: Timestamp) {
+        self.producers.appended(header, now);
+        if header.is_transactional() {
+            self.transactions
+                .wrote(header.producer_id, header.base_offset);
+        }
+    }
+
+    /// Decides on the end of a transaction; `None` if it was written before.
+    pub(super) fn append_marker(
+        &mut self,
+        marker: &Marker,
+        now: Timestamp,
+    ) -> Result<Option<Marked>, ProducerError> {
+        let open = self.transactions.first_offset(marker.producer_id).is_some();
+        if !self.producers.check_marker(marker, open)? {
+            return Ok(None);
+        }
+        let mut batch = marker.batch(now);
+        let offset = self.log_end;
+        batch.stamp(offset, self.leader_epoch);
+        self.log_end = batch.header.next_offset();
+        self.since_checkpoint_bytes += batch.bytes.len();
+        self.producers.marked(marker, now);
+        let ended = self.transactions.ended(marker.producer_id, offset);
+        let aborted = ended
+            .filter(|_| !marker.committed)
+            .map(|first_offset| AbortedTransaction {
+                producer_id: marker.producer_id,
+                first_offset,
+                last_offset: offset,
+            });
+        Ok(Some(Marked { batch, aborted }))
+    }
+
+    /// The marker at `offset` is durable.
+    pub(super) fn marker_durable(&mut self, offset: Offset) {
+        self.transactions.durable(offset);
+    }
+
+    /// Offset of the earliest record whose transaction is not known to be decided; the highest number
+    /// if there is none.
+    pub(super) fn first_unstable(&self) -> Offset {
+        self.transactions.first_unstable().unwrap_or(Offset::MAX)
+    }
+
+    /// The producers that are remembered.
+    pub(super) fn active_producers(&self) -> Vec<ActiveProducer> {
+        let mut all = self.producers.active();
+        for producer in &mut all {
+            producer.open_since = self.transactions.first_offset(producer.id);
+        }
+        all
     }
 
     /// A checkpoint of all that was appended so far, if one is due. It goes into the same commit as
@@ -112,7 +193,11 @@ impl State {
         if self.since_checkpoint_bytes < due {
             return None;
         }
-        self.producers.expire(now, producer_expiration_ms);
+        let transactions = &self.transactions;
+        self.producers
+            .expire(now, producer_expiration_ms, |producer| {
+                transactions.first_offset(producer).is_some()
+            });
         self.epochs.trim(log_start);
         let bytes = self.encode();
         self.checkpoint_bytes = bytes.len();
@@ -126,21 +211,29 @@ impl State {
         out.put_i64(self.log_end);
         self.epochs.encode(&mut out);
         self.producers.encode(&mut out);
+        self.transactions.encode(&mut out);
         out
     }
 
     fn decode(mut input: &[u8]) -> Option<Self> {
         let checkpoint_bytes = input.len();
-        if input.try_get_u8().ok()? != CHECKPOINT_FORMAT {
-            return None;
-        }
+        let with_transactions = match input.try_get_u8().ok()? {
+            CHECKPOINT_FORMAT => true,
+            CHECKPOINT_FORMAT_PLAIN => false,
+            _ => return None,
+        };
         let log_end = input.try_get_i64().ok()?;
         let epochs = Epochs::decode(&mut input)?;
-        let producers = Producers::decode(&mut input)?;
+        let producers = Producers::decode(&mut input, with_transactions)?;
+        let transactions = match with_transactions {
+            true => Transactions::decode(&mut input)?,
+            false => Transactions::default(),
+        };
         Some(Self {
             log_end,
             leader_epoch: LeaderEpoch(-1),
             producers,
+            transactions,
             epochs,
             checkpoint_bytes,
             since_checkpoint_bytes: 0,

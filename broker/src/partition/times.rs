@@ -60,7 +60,8 @@ impl Partition {
             next = last.first_offset + u64::from(last.count);
             let headers = entries
                 .iter()
-                .filter_map(|entry| Header::parse(&entry.payload));
+                .filter_map(|entry| Header::parse(&entry.payload))
+                .filter(|header| !header.is_control());
             highest = highest.max(headers.map(|header| header.max_timestamp).max());
         }
         match highest {

@@ -13,14 +13,17 @@ use super::leader::AppendError;
 #[derive(Debug)]
 pub(super) struct Waiter {
     wanted_bytes: AtomicI64,
+    /// What open transactions have written does not count.
+    committed_only: bool,
     notify: Notify,
 }
 
 impl Waiter {
     /// Waits for `wanted_bytes` more to become durable.
-    pub(super) fn new(wanted_bytes: i64) -> Arc<Self> {
+    pub(super) fn new(wanted_bytes: i64, committed_only: bool) -> Arc<Self> {
         Arc::new(Self {
             wanted_bytes: AtomicI64::new(wanted_bytes),
+            committed_only,
             notify: Notify::new(),
         })
     }
@@ -87,11 +90,29 @@ impl Waiters {
         }
     }
 
-    /// `bytes` more of `log` are durable, or have failed to become so.
-    pub(super) fn published(&self, log: &Log, bytes: usize, result: &Result<(), AppendError>) {
+    /// Wakes the fetches that read only what is committed: more of it may be.
+    pub(super) fn settled(&self) {
+        for waiter in self.fetches.lock().iter() {
+            if waiter.committed_only {
+                waiter.look_again();
+            }
+        }
+    }
+
+    /// `bytes` more of `log` are durable, or have failed to become so; `stable` if no transaction is
+    /// open.
+    pub(super) fn published(
+        &self,
+        log: &Log,
+        bytes: usize,
+        stable: bool,
+        result: &Result<(), AppendError>,
+    ) {
         if result.is_ok() {
             for waiter in self.fetches.lock().iter() {
-                waiter.published(bytes as i64);
+                if stable || !waiter.committed_only {
+                    waiter.published(bytes as i64);
+                }
             }
         }
         let mut repetitions = self.repetitions.lock();
