@@ -12,10 +12,11 @@ use tokio::sync::watch;
 use trestle_storage::{ErrorKind, Recovered, Store, StoreState};
 
 use crate::config::Config;
-use crate::coordinator::group::commands::Command as GroupCommand;
+use crate::coordinator::group::commands::{Command as GroupCommand, CompleteTxn};
 use crate::coordinator::group::{Groups, Limits};
 use crate::coordinator::runtime::Coordinator;
-use crate::coordinator::txn::ProducerIds;
+use crate::coordinator::txn::markers::{self, MarkerCourier, TellGroup};
+use crate::coordinator::txn::{Brain, ProducerIds, Transactions};
 use crate::env::Env;
 use crate::http;
 use crate::metadata::Controller;
@@ -47,11 +48,13 @@ pub struct Rooms {
     /// Who leads what.
     pub placement: Placement,
     /// Partitions, opened on demand.
-    pub partitions: Partitions,
+    pub partitions: Arc<Partitions>,
     /// Groups: members and offsets.
     pub groups: Coordinator<Groups>,
     /// Producer ids.
-    pub producer_ids: ProducerIds,
+    pub producer_ids: Arc<ProducerIds>,
+    /// Transactional ids and their transactions.
+    pub transactions: Arc<Transactions>,
 }
 
 /// A running broker.
@@ -150,14 +153,40 @@ async fn open_rooms(
         store.clone(),
         Box::new(|nothing| match nothing {}),
     );
+    let groups = groups.await?;
+    let partitions = Arc::new(Partitions::new(store.clone(), placement.clone()));
+    let producer_ids = Arc::new(ProducerIds::new(store.clone()));
+    let brain = Brain::new(
+        config.transactional_id_expiration_ms,
+        placement.coordinator_epoch(),
+    );
+    let (courier, errands) = markers::errands();
+    let transactions = Transactions::load(
+        env.clone(),
+        store.clone(),
+        brain,
+        producer_ids.clone(),
+        courier,
+    );
+    let transactions = Arc::new(transactions.await?);
+    let courier = MarkerCourier {
+        env: env.clone(),
+        transactions: transactions.clone(),
+        partitions: partitions.clone(),
+        images: metadata.subscribe(),
+        tell_group: tell_group(groups.clone()),
+        producer_expiration_ms: config.producer_id_expiration_ms,
+    };
+    env.spawn("marker courier", courier.run(errands));
     let rooms = Arc::new(Rooms {
-        groups: groups.await?,
+        groups,
         env,
         config: config.clone(),
         metrics: metrics.clone(),
         metadata: Arc::new(metadata),
-        partitions: Partitions::new(store.clone(), placement.clone()),
-        producer_ids: ProducerIds::new(store.clone()),
+        partitions,
+        producer_ids,
+        transactions,
         placement,
         store,
     });
@@ -165,6 +194,20 @@ async fn open_rooms(
         .env
         .spawn("image follower", follow_images(rooms.clone()));
     Ok(rooms)
+}
+
+/// How the courier of markers speaks with groups.
+fn tell_group(groups: Coordinator<Groups>) -> TellGroup {
+    Box::new(move |group, producer, epoch, committed| {
+        let groups = groups.clone();
+        let command = GroupCommand::CompleteTxn(CompleteTxn {
+            producer,
+            epoch,
+            committed,
+            groups: vec![group.into()],
+        });
+        Box::pin(async move { groups.submit(command).await.is_ok() })
+    })
 }
 
 /// Ends what runs in the rooms and closes their store.

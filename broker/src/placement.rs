@@ -31,6 +31,11 @@ impl Placement {
         LeaderEpoch(partition.epoch_base.saturating_add(fence))
     }
 
+    /// The epoch of the coordinators on this node: the store's fence, so a later one is higher.
+    pub fn coordinator_epoch(&self) -> i32 {
+        i32::try_from(self.store_epoch).unwrap_or(i32::MAX)
+    }
+
     /// The node that coordinates the group or transactional id `key`.
     pub fn coordinator(&self, _key: &str) -> i32 {
         self.node_id

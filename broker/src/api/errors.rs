@@ -141,6 +141,7 @@ pub fn group(error: &GroupError) -> ResponseError {
         GroupError::InvalidRequest(_) => ResponseError::InvalidRequest,
     }
 }
+
 /// What a refused step of a transaction tells its producer. `fenced` is the code for a producer that
 /// another one has replaced: requests that came before PRODUCER_FENCED say INVALID_PRODUCER_EPOCH.
 pub fn transaction(error: &TxnError, fenced: ResponseError) -> ResponseError {
@@ -163,27 +164,46 @@ pub fn transaction(error: &TxnError, fenced: ResponseError) -> ResponseError {
 
 /// What a batch that may not join a transaction tells its producer: what passes is
 /// NOT_ENOUGH_REPLICAS, at which every client sends the batch again.
-#[allow(
-    clippy::wildcard_enum_match_arm,
-    reason = "the enum is Kafka's and has no end"
-)]
 pub fn joining(error: &TxnError, version: i16) -> ResponseError {
-    match transaction(error, ResponseError::InvalidProducerEpoch) {
-        ResponseError::ConcurrentTransactions if version < TRANSACTIONS_V2_SINCE => {
-            ResponseError::NotEnoughReplicas
+    let TxnError::Refused(refused) = error else {
+        return ResponseError::NotEnoughReplicas;
+    };
+    match refused {
+        TransactionError::UnknownProducer => ResponseError::InvalidProducerIdMapping,
+        TransactionError::Fenced => ResponseError::InvalidProducerEpoch,
+        TransactionError::Concurrent if version >= TRANSACTIONS_V2_SINCE => {
+            ResponseError::ConcurrentTransactions
         }
-        ResponseError::TransactionAbortable if version < ABORTABLE_SINCE => {
+        TransactionError::Concurrent => ResponseError::NotEnoughReplicas,
+        TransactionError::NotAdded if version >= ABORTABLE_SINCE => {
+            ResponseError::TransactionAbortable
+        }
+        TransactionError::NotAdded | TransactionError::InvalidState => {
             ResponseError::InvalidTxnState
         }
-        error @ (ResponseError::InvalidProducerEpoch
-        | ResponseError::InvalidProducerIdMapping
-        | ResponseError::InvalidTxnState
-        | ResponseError::ConcurrentTransactions
-        | ResponseError::TransactionAbortable) => error,
-        _ => ResponseError::NotEnoughReplicas,
     }
 }
 
+/// What offsets that may not join a transaction tell its producer: what passes is
+/// COORDINATOR_LOAD_IN_PROGRESS, at which every client commits again. Below version 2 clients do not know
+/// that one.
+pub fn committing(error: &TxnError, version: i16) -> ResponseError {
+    let code = joining(error, version + PRODUCE_AHEAD);
+    let passes = [
+        ResponseError::NotEnoughReplicas,
+        ResponseError::ConcurrentTransactions,
+    ];
+    if !passes.contains(&code) {
+        code
+    } else if version < 2 {
+        ResponseError::CoordinatorNotAvailable
+    } else {
+        ResponseError::CoordinatorLoadInProgress
+    }
+}
+
+/// By so much Produce's version is ahead of the one of TxnOffsetCommit that does the same.
+const PRODUCE_AHEAD: i16 = 7;
 /// Produce: KIP-890's second part came with this version, and TRANSACTION_ABORTABLE with that.
 const TRANSACTIONS_V2_SINCE: i16 = 12;
 const ABORTABLE_SINCE: i16 = 11;

@@ -1,10 +1,11 @@
-//! InitProducerId (22), versions 0-4.
+//! InitProducerId (22), versions 0-5.
 //!
-//! A new producer id with epoch 0 for an idempotent producer, unique for ever (KIP-98).
+//! A producer id that was never given before, with epoch 0, for a producer without a transactional id
+//! (KIP-98). With one: the id's own producer in its next epoch, so that whoever had it before is fenced;
+//! a transaction that is still open is aborted first, and the answer waits for that.
 //!
-//! v3 the producer's own id and epoch (KIP-360); v4 PRODUCER_FENCED.
-//! Not supported: transactional ids. They are refused with TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
-//! the one code at which both the Java client and librdkafka give up at once, see ADR 0005.
+//! v3 the producer's own id and epoch, so that it is not fenced by itself (KIP-360); v4 PRODUCER_FENCED;
+//! v5 TRANSACTION_ABORTABLE may be answered.
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::{
@@ -13,6 +14,10 @@ use kafka_protocol::messages::{
 
 use super::context::Context;
 use super::errors;
+use crate::types::{ProducerEpoch, ProducerId};
+
+/// PRODUCER_FENCED came with this version.
+const FENCED_SINCE: i16 = 4;
 
 /// Answers an InitProducerId request.
 pub async fn handle(ctx: &Context, request: InitProducerIdRequest) -> InitProducerIdResponse {
@@ -21,39 +26,44 @@ pub async fn handle(ctx: &Context, request: InitProducerIdRequest) -> InitProduc
     if given_id != given_epoch {
         return refused(ResponseError::InvalidRequest);
     }
-    match request.transactional_id {
-        None => match ctx.rooms.producer_ids.next().await {
-            Ok(id) => InitProducerIdResponse::default()
-                .with_producer_id(WireProducerId(id.0))
-                .with_producer_epoch(0),
+    let Some(id) = request.transactional_id else {
+        return match ctx.rooms.producer_ids.next().await {
+            Ok(id) => answer(id, ProducerEpoch(0)),
             Err(error) => {
                 tracing::warn!(%error, "no producer id could be reserved");
                 refused(errors::storage(&error))
             }
-        },
-        Some(id) if id.is_empty() => refused(ResponseError::InvalidRequest),
-        Some(_) if !timeout_allowed(ctx, request.transaction_timeout_ms) => {
-            refused(ResponseError::InvalidTransactionTimeout)
-        }
-        Some(id) => {
-            tracing::warn!(
-                transactional_id = id.as_str(),
-                client_id = %ctx.client_id,
-                "a transactional producer was refused: transactions are not supported yet; \
-                 leave transactional.id out for an idempotent producer"
-            );
-            refused(ResponseError::TransactionalIdAuthorizationFailed)
+        };
+    };
+    if id.is_empty() {
+        return refused(ResponseError::InvalidRequest);
+    }
+    let timeout_ms = request.transaction_timeout_ms;
+    if timeout_ms <= 0 || timeout_ms > ctx.rooms.config.transaction_max_timeout_ms {
+        return refused(ResponseError::InvalidTransactionTimeout);
+    }
+    let expected = given_id.then_some((
+        ProducerId(request.producer_id.0),
+        ProducerEpoch(request.producer_epoch),
+    ));
+    match ctx.rooms.transactions.init(&id, timeout_ms, expected).await {
+        Ok((producer, epoch)) => answer(producer, epoch),
+        Err(error) => {
+            let fenced = match ctx.version >= FENCED_SINCE {
+                true => ResponseError::ProducerFenced,
+                false => ResponseError::InvalidProducerEpoch,
+            };
+            refused(errors::transaction(&error, fenced))
         }
     }
 }
 
-fn timeout_allowed(ctx: &Context, timeout_ms: i32) -> bool {
-    timeout_ms > 0 && timeout_ms <= ctx.rooms.config.transaction_max_timeout_ms
+fn answer(producer: ProducerId, epoch: ProducerEpoch) -> InitProducerIdResponse {
+    InitProducerIdResponse::default()
+        .with_producer_id(WireProducerId(producer.0))
+        .with_producer_epoch(epoch.0)
 }
 
 fn refused(error: ResponseError) -> InitProducerIdResponse {
-    InitProducerIdResponse::default()
-        .with_error_code(error.code())
-        .with_producer_id(WireProducerId(-1))
-        .with_producer_epoch(-1)
+    answer(ProducerId(-1), ProducerEpoch(-1)).with_error_code(error.code())
 }

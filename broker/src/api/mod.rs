@@ -4,6 +4,8 @@
 //! ApiVersions answers from it, `docs/api-support.md` and the fuzz targets derive from it. An API
 //! without a line here does not exist.
 
+pub mod add_offsets_to_txn;
+pub mod add_partitions_to_txn;
 pub mod api_versions;
 pub mod context;
 pub mod create_partitions;
@@ -14,6 +16,9 @@ pub mod delete_topics;
 pub mod describe_cluster;
 pub mod describe_configs;
 pub mod describe_groups;
+pub mod describe_producers;
+pub mod describe_transactions;
+pub mod end_txn;
 pub mod errors;
 pub mod fetch;
 mod fetch_response;
@@ -26,6 +31,7 @@ pub mod join_group;
 pub mod leave_group;
 pub mod list_groups;
 pub mod list_offsets;
+pub mod list_transactions;
 pub mod metadata;
 pub mod offset_commit;
 pub mod offset_delete;
@@ -37,6 +43,8 @@ mod produce_request;
 pub mod session;
 pub mod sync_group;
 mod timeout;
+pub mod txn_offset_commit;
+pub mod write_txn_markers;
 
 use std::future::ready;
 use std::ops::RangeInclusive;
@@ -189,7 +197,7 @@ macro_rules! raw {
 
 /// THE TABLE, sorted by key.
 pub static TABLE: &[Api] = &[
-    raw!(Produce, 0..=11, served_from 3, Two, produce::handle, ProduceRequest::decode),
+    raw!(Produce, 0..=12, served_from 3, Two, produce::handle, ProduceRequest::decode),
     raw!(Fetch, 4..=12, served_from 4, One, fetch::handle, codec::<FetchRequest>),
     one_stage!(ListOffsets, 1..=8, list_offsets::handle),
     one_stage!(Metadata, 0..=12, metadata::handle),
@@ -206,13 +214,21 @@ pub static TABLE: &[Api] = &[
     raw!(CreateTopics, 0..=7, served_from 0, One, create_topics::serve, codec::<CreateTopicsRequest>),
     raw!(DeleteTopics, 0..=6, served_from 0, One, delete_topics::serve, codec::<DeleteTopicsRequest>),
     one_stage!(DeleteRecords, 0..=2, delete_records::handle),
-    one_stage!(InitProducerId, 0..=4, init_producer_id::handle),
+    one_stage!(InitProducerId, 0..=5, init_producer_id::handle),
     one_stage!(OffsetForLeaderEpoch, 2..=4, offset_for_leader_epoch::handle),
+    one_stage!(AddPartitionsToTxn, 0..=5, add_partitions_to_txn::handle),
+    one_stage!(AddOffsetsToTxn, 0..=4, add_offsets_to_txn::handle),
+    one_stage!(EndTxn, 0..=5, end_txn::handle),
+    one_stage!(WriteTxnMarkers, 1..=1, write_txn_markers::handle),
+    one_stage!(TxnOffsetCommit, 0..=5, txn_offset_commit::handle),
     one_stage!(DescribeConfigs, 1..=4, describe_configs::handle),
     one_stage!(CreatePartitions, 0..=3, create_partitions::handle),
     one_stage!(DeleteGroups, 0..=2, delete_groups::handle),
     one_stage!(OffsetDelete, 0..=0, offset_delete::handle),
     one_stage!(DescribeCluster, 0..=2, describe_cluster::handle),
+    one_stage!(DescribeProducers, 0..=0, describe_producers::handle),
+    one_stage!(DescribeTransactions, 0..=0, describe_transactions::handle),
+    one_stage!(ListTransactions, 0..=1, list_transactions::handle),
 ];
 
 /// The line that runs a request, and the version it runs at; `None` for what is not served.

@@ -1,4 +1,4 @@
-//! Produce (0), versions 3-11; 0-2 are advertised and close the connection.
+//! Produce (0), versions 3-12; 0-2 are advertised and close the connection.
 //!
 //! librdkafka up to 2.11.0 turns compression off unless version 0 is in the range (KAFKA-18659); no
 //! client that knows record batches ever sends versions 0 to 2.
@@ -7,10 +7,15 @@
 //! until all are durable. acks=1 and acks=-1 are the same: the records would survive a crash.
 //! acks=0 gets no response; a failure closes the connection, the only way to tell.
 //!
+//! A transactional batch is stored only while its partition is part of the producer's open transaction,
+//! of which the coordinator is asked first; at v12 the partition is added if need be (KIP-890).
+//!
 //! What is not durable within `timeout_ms` is answered REQUEST_TIMED_OUT, as in Kafka; it may be stored
 //! all the same, and an idempotent producer's retry is then recognised.
 //!
-//! Not supported: transactions.
+//! v7 zstd; v8 errors by record; v11 TRANSACTION_ABORTABLE; v12 partitions join transactions by being
+//! written to.
+//! Not supported: topic ids (13).
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -30,6 +35,7 @@ use super::context::Context;
 use super::produce_request::{PartitionData, ProduceRequest};
 use super::{Outcome, errors, reply, timeout};
 use crate::config::TimestampType;
+use crate::coordinator::txn::{Owner, TxnError};
 use crate::metadata::Topic;
 use crate::partition::batch::{self, BatchError, Header, Rules};
 use crate::partition::{AppendError, Receipt};
@@ -37,6 +43,9 @@ use crate::types::Offset;
 
 /// KIP-110: zstd came with this version.
 const ZSTD_SINCE: i16 = 7;
+
+/// KIP-890: a transactional batch adds its partition to the transaction from this version on.
+const ADDS_SINCE: i16 = 12;
 
 /// Topics that only a broker writes.
 const INTERNAL_TOPICS: [&str; 3] = [
@@ -54,6 +63,12 @@ pub(super) async fn handle(ctx: Context, body: BytesMut) -> Outcome {
     let acks = request.acks;
     let timeout = timeout::duration(request.timeout_ms);
     let refusal = refuse_whole(&request);
+    let join = Join::of(&ctx, &request, refusal.is_some()).await;
+    // Until the guard is dropped no end of the transaction is told to a partition.
+    let gate = match &join {
+        Some(join) => Some(ctx.rooms.transactions.enter(&join.id).await),
+        None => None,
+    };
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
         let found = ctx.image.topic(&topic.name).cloned();
@@ -62,12 +77,13 @@ pub(super) async fn handle(ctx: Context, body: BytesMut) -> Outcome {
             let index = data.index;
             let queued = match &refusal {
                 Some(refused) => Err(refused.clone()),
-                None => append(&ctx, &topic.name, found.as_ref(), data).await,
+                None => append(&ctx, &topic.name, found.as_ref(), data, join.as_ref()).await,
             };
             partitions.push((index, queued));
         }
         topics.push((topic.name, partitions));
     }
+    drop(gate);
     if acks == 0 {
         let failed = topics
             .iter()
@@ -137,16 +153,83 @@ impl From<trestle_storage::Error> for Refused {
     }
 }
 
+/// A transaction that batches of the request are part of.
+struct Join {
+    id: String,
+    /// Why partitions that were not part of it yet are not now.
+    failed: Option<TxnError>,
+}
+
+impl Join {
+    /// The transaction of `request`, if there is one; its partitions are added if the version says so.
+    async fn of(ctx: &Context, request: &ProduceRequest, refused: bool) -> Option<Self> {
+        let id = request.transactional_id.clone()?;
+        let (_, first) = transactional(request).next()?;
+        let mut join = Self { id, failed: None };
+        if refused || ctx.version < ADDS_SINCE {
+            return Some(join);
+        }
+        let owner = join.owner(&first);
+        let mut missing = Vec::new();
+        for topic in &request.topics {
+            let Some(found) = ctx.image.topic(&topic.name) else {
+                continue;
+            };
+            for data in &topic.partitions {
+                let exists =
+                    usize::try_from(data.index).is_ok_and(|index| index < found.partitions.len());
+                let partition = (found.id, data.index);
+                if exists
+                    && is_transactional(data).is_some()
+                    && ctx.rooms.transactions.verify(owner, &partition).is_err()
+                {
+                    missing.push(partition);
+                }
+            }
+        }
+        if !missing.is_empty() {
+            // The batches are committed behind this, in the same store.
+            let added = ctx.rooms.transactions.add(owner, missing, None, true).await;
+            join.failed = added.err();
+        }
+        Some(join)
+    }
+
+    fn owner(&self, header: &Header) -> Owner<'_> {
+        Owner {
+            id: &self.id,
+            producer: header.producer_id,
+            epoch: header.producer_epoch,
+        }
+    }
+}
+
+fn is_transactional(data: &PartitionData) -> Option<Header> {
+    Header::parse(&data.records).filter(Header::is_transactional)
+}
+
+/// The transactional batches of a request: where they are, and their headers.
+fn transactional(request: &ProduceRequest) -> impl Iterator<Item = (i32, Header)> {
+    let batches = request.topics.iter().flat_map(|topic| &topic.partitions);
+    batches.filter_map(|data| Some((data.index, is_transactional(data)?)))
+}
+
 /// The checks that concern the request and not one partition.
 fn refuse_whole(request: &ProduceRequest) -> Option<Refused> {
-    let mut batches = request.topics.iter().flat_map(|topic| &topic.partitions);
-    let transactional = batches
-        .any(|data| Header::parse(&data.records).is_some_and(|header| header.is_transactional()));
-    if transactional && request.transactional_id.is_none() {
-        return Some(Refused::new(
-            ResponseError::TransactionalIdAuthorizationFailed,
-            "a transactional batch in a request without a transactional id",
-        ));
+    let mut batches = transactional(request).map(|(_, header)| header);
+    if let Some(first) = batches.next() {
+        if request.transactional_id.is_none() {
+            return Some(Refused::new(
+                ResponseError::TransactionalIdAuthorizationFailed,
+                "a transactional batch in a request without a transactional id",
+            ));
+        }
+        if batches.any(|other| other.producer_id != first.producer_id) {
+            return Some(Refused::new(
+                ResponseError::InvalidProducerIdMapping,
+                "transactional batches of more than one producer",
+            ));
+        }
     }
     if !(-1..=1).contains(&request.acks) {
         return Some(Refused::new(
@@ -163,6 +246,7 @@ async fn append(
     name: &str,
     topic: Option<&Arc<Topic>>,
     data: PartitionData,
+    join: Option<&Join>,
 ) -> Result<Queued, Refused> {
     let unknown = || {
         let message = format!("partition {} of topic {name:?} does not exist", data.index);
@@ -190,12 +274,15 @@ async fn append(
         decompressed_max_bytes: rooms.config.decompressed_batch_max_bytes,
     };
     let batch = batch::check(data.records, &rules, now)?;
-    if batch.header.is_transactional() {
-        // Nothing adds partitions to transactions yet, so none is part of one.
-        return Err(Refused::new(
-            ResponseError::InvalidTxnState,
-            "the partition is not part of a transaction of this producer",
-        ));
+    if let Some(join) = join
+        && batch.header.is_transactional()
+    {
+        let part = (topic.id, data.index);
+        if let Err(error) = rooms.transactions.verify(join.owner(&batch.header), &part) {
+            let error = join.failed.clone().unwrap_or(error.into());
+            let code = errors::joining(&error, ctx.version);
+            return Err(Refused::new(code, error.to_string()));
+        }
     }
     partition.prepare(now).await?;
     let (bytes, records) = (batch.bytes.len(), batch.header.record_count);

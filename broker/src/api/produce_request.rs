@@ -1,4 +1,4 @@
-//! Decodes Produce (0), versions 3 to 11, by cutting its frame.
+//! Decodes Produce (0), versions 3 to 12, by cutting its frame.
 //!
 //! The codec crate would share the frame or copy the records. Here each partition's bytes are split
 //! off the frame, so that they can be stamped in place and then stored without a copy.
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn reads_what_the_codec_writes_at_every_version() {
-        for version in 3..=11 {
+        for version in 3..=12 {
             let request = ProduceRequest::decode(encoded(version), version).unwrap();
             assert_eq!(request.transactional_id.as_deref(), Some("t"));
             assert_eq!(request.acks, -1);

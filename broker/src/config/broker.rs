@@ -70,6 +70,8 @@ pub struct Config {
     pub offsets_retention_minutes: i32,
     /// `transaction.max.timeout.ms`.
     pub transaction_max_timeout_ms: i32,
+    /// `transactional.id.expiration.ms`.
+    pub transactional_id_expiration_ms: i64,
     /// Largest size a batch may unpack to. Default 256 MiB.
     pub decompressed_batch_max_bytes: usize,
     /// What is logged: a level, or a filter of `tracing-subscriber`.
@@ -133,6 +135,7 @@ fields! {
     "queued.max.request.bytes" => queued_request_max_bytes,
     "socket.request.max.bytes" => request_max_bytes,
     "transaction.max.timeout.ms" => transaction_max_timeout_ms,
+    "transactional.id.expiration.ms" => transactional_id_expiration_ms,
     "trestle.cache.bytes" => storage.cache_bytes,
     "trestle.data" => storage.data,
     "trestle.decompressed.batch.max.bytes" => decompressed_batch_max_bytes,
@@ -314,6 +317,7 @@ impl Config {
             offsets_retention_check_interval_ms: 0,
             offsets_retention_minutes: 0,
             transaction_max_timeout_ms: 0,
+            transactional_id_expiration_ms: 0,
             decompressed_batch_max_bytes: 0,
             log: String::new(),
             log_json: false,

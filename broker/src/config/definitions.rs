@@ -257,7 +257,7 @@ pub const BROKER: &[Definition] = &[
         .valid(AtLeast(1)),
     row("transaction.state.log.replication.factor", Short, "1", Stored, "For Kafka's transaction topic; Trestle keeps transactions in rows of its store.")
         .valid(AtLeast(1)),
-    row("transactional.id.expiration.ms", Int, "604800000", Stored, "A transactional id that is idle for so long is forgotten.")
+    row("transactional.id.expiration.ms", Int, "604800000", Honoured, "A transactional id that is idle for so long is forgotten.")
         .valid(AtLeast(1)),
     row("trestle.cache.bytes", Long, "50331648", Honoured, "Memory for blocks, indexes and filters read from the store.")
         .valid(AtLeast(0)),

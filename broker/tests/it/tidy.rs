@@ -20,7 +20,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("metadata", &[]),
     ("placement", &["metadata"]),
     ("partition", &["metadata", "placement"]),
-    ("coordinator", &["metadata", "placement"]),
+    // `partition` for the courier of transaction markers alone; see the test below.
+    ("coordinator", &["metadata", "partition", "placement"]),
     // The translators. `broker` stands for `broker::Rooms`, the handle on the living rooms.
     (
         "api",
@@ -60,6 +61,10 @@ const PURE: &[&str] = &[
     "broker/src/config/",
     "broker/src/coordinator/group/",
     "broker/src/coordinator/machine.rs",
+    "broker/src/coordinator/txn/brain.rs",
+    "broker/src/coordinator/txn/commands.rs",
+    "broker/src/coordinator/txn/rows.rs",
+    "broker/src/coordinator/txn/rules.rs",
     "broker/src/metadata/error.rs",
     "broker/src/metadata/image.rs",
     "broker/src/metadata/rows.rs",
@@ -67,9 +72,11 @@ const PURE: &[&str] = &[
     "broker/src/net/frame.rs",
     "broker/src/partition/batch.rs",
     "broker/src/partition/compression.rs",
+    "broker/src/partition/control.rs",
     "broker/src/partition/epochs.rs",
     "broker/src/partition/producers.rs",
     "broker/src/partition/state.rs",
+    "broker/src/partition/transactions.rs",
     "broker/src/types.rs",
     "storage/src/key/",
 ];
@@ -208,6 +215,20 @@ fn rooms_touch_only_whom_they_may() {
         }
     }
     assert_none(found, "see \"Who may touch whom\" in docs/architecture.md:");
+}
+
+#[test]
+fn only_the_courier_of_markers_touches_partitions() {
+    let mut found = Vec::new();
+    for file in files("broker/src/coordinator", ".rs") {
+        for (number, line) in file.code() {
+            let courier = file.path.ends_with("/txn/markers.rs");
+            if line.contains("crate::partition") && !courier {
+                found.push(format!("{}:{number}", file.path));
+            }
+        }
+    }
+    assert_none(found, "coordinators tell partitions through the courier:");
 }
 
 #[test]

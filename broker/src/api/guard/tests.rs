@@ -31,6 +31,14 @@ macro_rules! each_request {
         $act!(DeleteRecords, DeleteRecordsRequest);
         $act!(InitProducerId, InitProducerIdRequest);
         $act!(OffsetForLeaderEpoch, OffsetForLeaderEpochRequest);
+        $act!(AddPartitionsToTxn, AddPartitionsToTxnRequest);
+        $act!(AddOffsetsToTxn, AddOffsetsToTxnRequest);
+        $act!(EndTxn, EndTxnRequest);
+        $act!(WriteTxnMarkers, WriteTxnMarkersRequest);
+        $act!(TxnOffsetCommit, TxnOffsetCommitRequest);
+        $act!(DescribeProducers, DescribeProducersRequest);
+        $act!(DescribeTransactions, DescribeTransactionsRequest);
+        $act!(ListTransactions, ListTransactionsRequest);
         $act!(DescribeConfigs, DescribeConfigsRequest);
         $act!(CreatePartitions, CreatePartitionsRequest);
         $act!(DeleteGroups, DeleteGroupsRequest);
