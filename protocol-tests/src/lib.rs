@@ -18,6 +18,7 @@ mod frame;
 pub mod groups;
 mod process;
 pub mod records;
+pub mod transactions;
 mod wait;
 mod wire;
 

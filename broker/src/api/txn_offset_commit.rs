@@ -16,8 +16,8 @@ use kafka_protocol::messages::txn_offset_commit_response::{
 use kafka_protocol::messages::{TopicName, TxnOffsetCommitRequest, TxnOffsetCommitResponse};
 
 use super::context::Context;
-use super::group::{ask, code, maybe, mismatched, owned, text};
 use super::errors;
+use super::group::{ask, code, maybe, mismatched, owned, text};
 use crate::coordinator::group::commands::{
     ByTopic, Caller, Command, Commit, GroupError, NewOffset, Reply, TxnCommit,
 };

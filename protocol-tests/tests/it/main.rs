@@ -1,6 +1,8 @@
 //! The protocol, API by API, against a running broker: Trestle, or with `KAFKA_BOOTSTRAP=HOST:PORT`
 //! Apache Kafka as the oracle. Numbers in the tests' comments are those of the conformance list.
 
+mod add_offsets_to_txn;
+mod add_partitions_to_txn;
 mod api_versions;
 mod create_partitions;
 mod create_topics;
@@ -10,6 +12,9 @@ mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
 mod describe_groups;
+mod describe_producers;
+mod describe_transactions;
+mod end_txn;
 mod fetch;
 mod fetch_waits;
 mod find_coordinator;
@@ -21,6 +26,7 @@ mod join_group;
 mod leave_group;
 mod list_groups;
 mod list_offsets;
+mod list_transactions;
 mod metadata;
 mod offset_commit;
 mod offset_delete;
@@ -29,7 +35,11 @@ mod offset_for_leader_epoch;
 mod old_versions;
 mod produce;
 mod produce_checks;
+mod produce_transactions;
+mod read_committed;
 mod s3;
 mod scenarios;
 mod sweep;
 mod sync_group;
+mod txn_offset_commit;
+mod write_txn_markers;

@@ -1,6 +1,7 @@
 //! Test 8: every API at every version that the broker announces answers a minimal valid request, and the
 //! answer decodes with no bytes left over.
 
+use kafka_protocol::messages::add_partitions_to_txn_request::AddPartitionsToTxnTransaction;
 use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use kafka_protocol::messages::delete_records_request::{
     DeleteRecordsPartition, DeleteRecordsTopic,
@@ -14,6 +15,11 @@ use kafka_protocol::messages::offset_fetch_request::{
 };
 use kafka_protocol::messages::offset_for_leader_epoch_request::{
     OffsetForLeaderPartition, OffsetForLeaderTopic,
+};
+use kafka_protocol::messages::{
+    AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, DescribeProducersRequest,
+    DescribeTransactionsRequest, EndTxnRequest, ListTransactionsRequest, TxnOffsetCommitRequest,
+    WriteTxnMarkersRequest,
 };
 use kafka_protocol::messages::{
     ApiKey, ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest,
@@ -140,6 +146,16 @@ impl Sweep {
                     .with_producer_id((-1).into())
                     .with_producer_epoch(-1),
             ),
+            ApiKey::AddPartitionsToTxn => self.add_partitions_to_txn(version),
+            ApiKey::AddOffsetsToTxn => self.one(version, &AddOffsetsToTxnRequest::default()),
+            ApiKey::EndTxn => self.one(version, &EndTxnRequest::default()),
+            ApiKey::WriteTxnMarkers => self.one(version, &WriteTxnMarkersRequest::default()),
+            ApiKey::TxnOffsetCommit => self.one(version, &TxnOffsetCommitRequest::default()),
+            ApiKey::DescribeProducers => self.one(version, &DescribeProducersRequest::default()),
+            ApiKey::DescribeTransactions => {
+                self.one(version, &DescribeTransactionsRequest::default());
+            }
+            ApiKey::ListTransactions => self.list_transactions(version),
             ApiKey::OffsetForLeaderEpoch => self.offset_for_leader_epoch(version),
             ApiKey::DescribeConfigs => self.describe_configs(version),
             ApiKey::CreatePartitions => self.create_partitions(version),
@@ -253,6 +269,21 @@ impl Sweep {
         } else {
             request.member_id = text("nobody");
         }
+        self.one(version, &request);
+    }
+
+    fn add_partitions_to_txn(&mut self, version: i16) {
+        let mut request = AddPartitionsToTxnRequest::default();
+        if version >= 4 {
+            request.transactions = vec![AddPartitionsToTxnTransaction::default()];
+        }
+        self.one(version, &request);
+    }
+
+    fn list_transactions(&mut self, version: i16) {
+        let mut request = ListTransactionsRequest::default();
+        request.duration_filter = -1;
+        request.transactional_id_pattern = None;
         self.one(version, &request);
     }
 
