@@ -209,6 +209,7 @@ class Client:
     unavailable = {}
     protocols = {"eager", "cooperative", "kip848"}
     rejoins = False
+    empty_records = True
     too_large = "MSG_SIZE_TOO_LARGE"
     unknown_topic = ("_UNKNOWN_TOPIC", "UNKNOWN_TOPIC_OR_PART")
     producer = ConfluentProducer
