@@ -73,6 +73,8 @@ class Groups:
         try:
             expect("sizes", [len(m.owned) for m in members], [2, 2, 2])
             self.each_once(records, self.feed(topic, 0, 600))
+            # DescribeGroups knows classic groups only.
+            expect("the group is a classic one", control("group", group)["state"] != "Dead", protocol != "kip848")
         finally:
             self.close(members)
 

@@ -98,10 +98,13 @@ final class Groups {
     private static String join(String protocol) throws Exception {
         String topic = newTopic(PARTITIONS);
         List<ConsumerRecord<byte[], byte[]>> records = Member.list();
-        List<Member> members = members(3, freshName("group"), topic, records, protocol);
+        String group = freshName("group");
+        List<Member> members = members(3, group, topic, records, protocol);
         try {
             expect("sizes", members.stream().map(m -> m.owned.size()).collect(Collectors.toList()), List.of(2, 2, 2));
             eachOnce(records, feed(topic, 0, 600), members);
+            // DescribeGroups knows classic groups only.
+            expect("the group is a classic one", !control("group", group).contains("Dead"), !protocol.equals("kip848"));
         } finally {
             close(members);
         }
