@@ -340,7 +340,8 @@ func (client) Member(o model.MemberOptions) (model.Member, error) {
 			o.Records.Add(found...)
 			if len(found) > 0 && !o.NoCommits {
 				// Until the broker is back; what a rebalance overtook is left to the next owner.
-				for err = cl.CommitUncommittedOffsets(ctx); err != nil && ctx.Err() == nil && !strings.Contains(err.Error(), "REBALANCE"); err = cl.CommitUncommittedOffsets(ctx) {
+				commit := func() error { return cl.CommitUncommittedOffsets(context60()) }
+				for err = commit(); err != nil && ctx.Err() == nil && !strings.Contains(err.Error(), "REBALANCE"); err = commit() {
 					m.log.Fail(err)
 					time.Sleep(50 * time.Millisecond)
 				}

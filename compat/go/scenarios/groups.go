@@ -112,6 +112,11 @@ func eachOnce(records *model.Records, count int, members []model.Member) {
 		numbers = append(numbers, got(strconv.Atoi(string(r.Value))))
 	}
 	sort.Ints(numbers)
+	if os.Getenv("COMPAT_TRACE") != "" {
+		for i, m := range members {
+			fmt.Fprintln(os.Stderr, "member", i, m.Log().Events(), m.Log().Failed())
+		}
+	}
 	expect("records", numbers, upTo(count))
 }
 
