@@ -154,7 +154,7 @@ fn created(ctx: &Context, name: TopicName, topic: &Topic) -> CreatableTopicResul
     if ctx.version < 5 {
         return result;
     }
-    let configs = describe_topic(&topic.overrides, &ctx.rooms.config);
+    let configs = describe_topic(&topic.overrides, &ctx.image.config);
     let configs = configs.into_iter().map(|config| {
         CreatableTopicConfigs::default()
             .with_name(StrBytes::from_static_str(config.name))

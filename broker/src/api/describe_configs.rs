@@ -1,11 +1,10 @@
 //! DescribeConfigs (32), versions 1-4.
 //!
-//! The settings of topics and of this broker, with where each value comes from; all that follows
-//! from the table in `config`.
+//! The settings of topics, of this broker and of all brokers, of groups and of subscriptions to
+//! clients' metrics, with where each value comes from; all that follows from the table in `config`.
 //!
 //! v1 sources and synonyms; v3 types and documentation (KIP-569).
-//! Not supported: version 0; loggers, client metrics and groups (resource types 8, 16 and 32), which
-//! have no settings of their own yet; settings changed while running.
+//! Not supported: version 0; loggers (resource type 8).
 
 use std::collections::HashSet;
 
@@ -19,11 +18,12 @@ use kafka_protocol::protocol::StrBytes;
 
 use super::context::Context;
 use super::errors;
-use crate::config::{Described, describe_broker, describe_topic};
+use super::resource;
+use crate::config::{
+    Described, Resource, describe_broker, describe_client_metrics, describe_cluster,
+    describe_group, describe_topic,
+};
 use crate::metadata::check_name;
-
-const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
 
 /// Answers a DescribeConfigs request.
 pub async fn handle(ctx: &Context, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
@@ -62,34 +62,25 @@ fn describe(
     ctx: &Context,
     resource: &DescribeConfigsResource,
 ) -> Result<Vec<Described>, (ResponseError, String)> {
-    let config = &ctx.rooms.config;
+    let config = &ctx.image.config;
     let name = &*resource.resource_name;
-    match resource.resource_type {
-        TOPIC => match ctx.image.topic(name) {
-            Some(topic) => Ok(describe_topic(&topic.overrides, config)),
-            None => Err(match check_name(name) {
-                Ok(()) => (
-                    ResponseError::UnknownTopicOrPartition,
-                    format!("Topic '{name}' does not exist."),
-                ),
-                Err(error) => (errors::metadata(&error), error.to_string()),
-            }),
-        },
-        // Settings given to all brokers at run time; there are none.
-        BROKER if name.is_empty() => Ok(Vec::new()),
-        BROKER if name.parse() == Ok(config.node_id) => Ok(describe_broker(config)),
-        BROKER => Err((
-            ResponseError::InvalidRequest,
-            format!(
-                "This is broker {}; it cannot describe broker '{name}'.",
-                config.node_id
+    let resource = resource::read(ctx, resource.resource_type, name)?;
+    let Some(given) = ctx.image.settings_of(&resource) else {
+        return Err(match check_name(name) {
+            Ok(()) => (
+                ResponseError::UnknownTopicOrPartition,
+                format!("Topic '{name}' does not exist."),
             ),
-        )),
-        other => Err((
-            ResponseError::InvalidRequest,
-            format!("Resource type {other} is not supported: 2 stands for topics, 4 for brokers."),
-        )),
-    }
+            Err(error) => (errors::metadata(&error), error.to_string()),
+        });
+    };
+    Ok(match resource {
+        Resource::Topic(_) => describe_topic(given, config),
+        Resource::Broker(_) => describe_broker(config),
+        Resource::Cluster => describe_cluster(config),
+        Resource::Group(_) => describe_group(given, config),
+        Resource::ClientMetrics(_) => describe_client_metrics(given, config),
+    })
 }
 
 fn entry(config: Described, synonyms: bool, documentation: bool) -> DescribeConfigsResourceResult {

@@ -48,6 +48,8 @@ pub fn metadata(error: &MetadataError) -> ResponseError {
         MetadataError::AssignmentBesideCounts(_) => ResponseError::InvalidRequest,
         MetadataError::InvalidAssignment { .. } => ResponseError::InvalidReplicaAssignment,
         MetadataError::InvalidConfig { .. } => ResponseError::InvalidConfig,
+        MetadataError::InvalidQuota(_) => ResponseError::InvalidRequest,
+        MetadataError::UnknownCredential(_) => ResponseError::ResourceNotFound,
         MetadataError::TooManyPartitions { .. } => ResponseError::PolicyViolation,
         MetadataError::Storage(error) => match error.kind() {
             ErrorKind::Fenced | ErrorKind::Closed => ResponseError::NotController,

@@ -40,6 +40,7 @@ pub mod offset_for_leader_epoch;
 mod operations;
 pub mod produce;
 mod produce_request;
+mod resource;
 pub mod session;
 pub mod sync_group;
 mod timeout;

@@ -286,7 +286,7 @@ async fn append(
     }
     partition.prepare(now).await?;
     let (bytes, records) = (batch.bytes.len(), batch.header.record_count);
-    let receipt = partition.append(batch, now, rooms.config.producer_id_expiration_ms)?;
+    let receipt = partition.append(batch, now, ctx.image.config.producer_id_expiration_ms)?;
     rooms.metrics.partition.produced(bytes, records);
     Ok(Queued {
         receipt,

@@ -6,7 +6,7 @@ use trestle_storage::{DataUrl, Options};
 
 use super::definitions::broker;
 use super::listeners;
-use super::{ConfigError, ListenerConfig, Settings};
+use super::{ConfigError, ListenerConfig, Runtime, Settings, Source};
 
 /// What a broker is started with. Fields are named after Kafka's settings.
 ///
@@ -52,6 +52,8 @@ pub struct Config {
     pub request_stall: Duration,
     /// `connections.max.idle.ms`.
     pub connections_max_idle_ms: i64,
+    /// `max.request.partition.size.limit`.
+    pub page_partitions: i32,
     /// `producer.id.expiration.ms`.
     pub producer_id_expiration_ms: i64,
     /// `group.initial.rebalance.delay.ms`.
@@ -105,6 +107,17 @@ macro_rules! fields {
                 Ok(())
             }
 
+            /// Sets the fields whose settings were given to the running broker.
+            fn fill_runtime(&mut self) {
+                $(
+                    let given = self.settings.given_by($name).next();
+                    let given = given.filter(|(source, _)| *source != Source::StaticBroker);
+                    if let Some(value) = given.and_then(|(_, value)| Field::parse(value).ok()) {
+                        self.$first$(.$rest)* = value;
+                    }
+                )*
+            }
+
             fn field(&self, name: &str) -> Option<String> {
                 match name {
                     $($name => Some(self.$first$(.$rest)*.text()),)*
@@ -126,6 +139,7 @@ fields! {
     "group.max.size" => group_max_size,
     "group.min.session.timeout.ms" => group_min_session_timeout_ms,
     "max.connections" => max_connections,
+    "max.request.partition.size.limit" => page_partitions,
     "node.id" => node_id,
     "num.partitions" => num_partitions,
     "offset.metadata.max.bytes" => offset_metadata_max_bytes,
@@ -191,6 +205,16 @@ impl Config {
         config.log_json = given.get("trestle.log.format") == Some("json");
         config.check()?;
         Ok(config)
+    }
+
+    /// The same config with `runtime` over it, in the place of what was given before.
+    /// Call it on the config that the broker was started with.
+    #[must_use]
+    pub fn with_runtime(&self, runtime: &Runtime) -> Self {
+        let mut config = self.clone();
+        config.settings = self.settings.with_runtime(runtime);
+        config.fill_runtime();
+        config
     }
 
     /// The value of the broker setting `name` as it is in force, or `None` if there is no such
@@ -308,6 +332,7 @@ impl Config {
             request_stall: Duration::ZERO,
             max_partitions: 0,
             connections_max_idle_ms: 0,
+            page_partitions: 0,
             producer_id_expiration_ms: 0,
             group_initial_rebalance_delay_ms: 0,
             group_max_session_timeout_ms: 0,

@@ -38,6 +38,8 @@ pub enum Valid {
     AtLeast(i64),
     /// Whole numbers from the first to the second.
     Between(i64, i64),
+    /// The same, and -1.
+    MinusOneOrBetween(i64, i64),
     /// Decimal numbers from 0 to 1.
     Fraction,
     /// One of these words.
@@ -81,8 +83,10 @@ pub struct Definition {
     pub valid: Valid,
     /// What Trestle does with it.
     pub support: Support,
-    /// Whether Kafka lets it be changed while the broker runs.
+    /// Whether it can be changed while the broker runs.
     pub dynamic: bool,
+    /// Whether it is then given to one broker, and never to all together.
+    pub per_broker: bool,
     /// For a topic setting, the broker settings that give its default, the strongest first.
     pub synonyms: &'static [Synonym],
     /// What it is, in a sentence.
@@ -105,6 +109,7 @@ impl Definition {
             valid: Valid::Any,
             support,
             dynamic: false,
+            per_broker: false,
             synonyms: &[],
             doc,
         }
@@ -122,6 +127,12 @@ impl Definition {
 
     pub(super) const fn dynamic(mut self) -> Self {
         self.dynamic = true;
+        self
+    }
+
+    pub(super) const fn per_broker(mut self) -> Self {
+        self.dynamic = true;
+        self.per_broker = true;
         self
     }
 
@@ -185,7 +196,11 @@ impl Definition {
         match self.valid {
             Valid::OneOf(words) | Valid::SomeOf(words) => words.contains(&word),
             Valid::Only(only, _) => word == only,
-            Valid::Any | Valid::AtLeast(_) | Valid::Between(..) | Valid::Fraction => true,
+            Valid::Any
+            | Valid::AtLeast(_)
+            | Valid::Between(..)
+            | Valid::MinusOneOrBetween(..)
+            | Valid::Fraction => true,
         }
     }
 
@@ -193,6 +208,7 @@ impl Definition {
         let fits = match self.valid {
             Valid::AtLeast(low) => number >= low,
             Valid::Between(low, high) => (low..=high).contains(&number),
+            Valid::MinusOneOrBetween(low, high) => number == -1 || (low..=high).contains(&number),
             Valid::Any | Valid::Fraction | Valid::OneOf(_) | Valid::SomeOf(_) | Valid::Only(..) => {
                 true
             }
@@ -208,7 +224,11 @@ impl Definition {
             Valid::SomeOf(words) => {
                 format!("give a list, with commas, of {}", words.join(", "))
             }
-            Valid::AtLeast(_) | Valid::Between(..) | Valid::Fraction | Valid::Any => {
+            Valid::AtLeast(_)
+            | Valid::Between(..)
+            | Valid::MinusOneOrBetween(..)
+            | Valid::Fraction
+            | Valid::Any => {
                 format!("give {}", self.values())
             }
         }
@@ -219,6 +239,9 @@ impl Definition {
         let whole = |bits: u32| match self.valid {
             Valid::AtLeast(low) => format!("a whole number from {low} on"),
             Valid::Between(low, high) => format!("a whole number from {low} to {high}"),
+            Valid::MinusOneOrBetween(low, high) => {
+                format!("-1, or a whole number from {low} to {high}")
+            }
             Valid::Any | Valid::Fraction | Valid::OneOf(_) | Valid::SomeOf(_) | Valid::Only(..) => {
                 format!("a whole number of {bits} bits")
             }

@@ -2,19 +2,62 @@
 //!
 //! A name is Kafka's own where Kafka has one; what only Trestle has starts with `trestle.`.
 
+mod group;
+mod unused;
+
+use std::sync::LazyLock;
+
+pub use group::{CLIENT_METRICS, GROUP};
+pub use unused::UNUSED;
+
 use super::definition::{Definition, Support, Synonym, Type, Valid};
 use Support::{Honoured, Ignored, Stored};
 use Type::{Boolean, Class, Double, Int, List, Long, Short, String};
-use Valid::{AtLeast, Between, Fraction, OneOf, Only, SomeOf};
+use Valid::{AtLeast, Between, Fraction, MinusOneOrBetween, OneOf, Only, SomeOf};
 
 /// The topic setting called `name`.
 pub fn topic(name: &str) -> Option<&'static Definition> {
-    TOPIC.iter().find(|definition| definition.name == name)
+    find(TOPIC, name)
 }
 
-/// The broker setting called `name`.
+/// The broker setting called `name`, in use here or not.
 pub fn broker(name: &str) -> Option<&'static Definition> {
-    BROKER.iter().find(|definition| definition.name == name)
+    let all = all_broker();
+    let at = all.binary_search_by_key(&name, |definition| definition.name);
+    at.ok().map(|at| all[at])
+}
+
+/// All broker settings, by name.
+pub fn all_broker() -> &'static [&'static Definition] {
+    static ALL: LazyLock<Vec<&'static Definition>> = LazyLock::new(|| {
+        let mut all: Vec<_> = BROKER.iter().chain(UNUSED).collect();
+        // A stable sort: of two rows of one name, that of a setting in use stays.
+        all.sort_by_key(|definition| definition.name);
+        all.dedup_by_key(|definition| definition.name);
+        all
+    });
+    &ALL
+}
+
+/// Whether the broker setting called `name` is of use here.
+pub fn is_used(name: &str) -> bool {
+    find(BROKER, name).is_some()
+}
+
+/// The group setting called `name`.
+pub fn group(name: &str) -> Option<&'static Definition> {
+    find(GROUP, name)
+}
+
+/// The setting of a subscription to clients' metrics called `name`.
+pub fn client_metrics(name: &str) -> Option<&'static Definition> {
+    find(CLIENT_METRICS, name)
+}
+
+/// Tables are sorted; a test holds them to it.
+fn find(table: &'static [Definition], name: &str) -> Option<&'static Definition> {
+    let at = table.binary_search_by_key(&name, |definition| definition.name);
+    at.ok().map(|at| &table[at])
 }
 
 const fn row(
@@ -50,7 +93,7 @@ pub const TOPIC: &[Definition] = &[
     row("cleanup.policy", List, "delete", Honoured, "What becomes of old records: `delete` drops them by age and size, `compact` keeps the last of each key. So far nothing is dropped; under `compact`, records without a key are refused, and DeleteRecords is unless `delete` is named too.")
         .valid(SomeOf(POLICIES)).synonyms(&[from("log.cleanup.policy")]),
     row("compression.gzip.level", Int, "-1", Stored, "Level for recompressing to gzip; -1 is the codec's own.")
-        .valid(Between(-1, 9)).synonyms(&[from("compression.gzip.level")]),
+        .valid(MinusOneOrBetween(1, 9)).synonyms(&[from("compression.gzip.level")]),
     row("compression.lz4.level", Int, "9", Stored, "Level for recompressing to lz4.")
         .valid(Between(1, 17)).synonyms(&[from("compression.lz4.level")]),
     row("compression.type", String, "producer", Stored, "Codec to keep batches in. Trestle keeps every batch as its producer sent it, whatever is set.")
@@ -94,6 +137,10 @@ pub const TOPIC: &[Definition] = &[
         .valid(AtLeast(1)).synonyms(&[from("min.insync.replicas")]),
     row("preallocate", Boolean, "false", Stored, "Whether the file of a segment is allocated ahead.")
         .synonyms(&[from("log.preallocate")]),
+    row("remote.copy.lag.bytes", Long, "-1", Stored, "Bytes that tiered storage may lag behind.")
+        .valid(AtLeast(-1)).synonyms(&[from("log.remote.copy.lag.bytes")]),
+    row("remote.copy.lag.ms", Long, "0", Stored, "Time that tiered storage may lag behind.")
+        .valid(AtLeast(-1)).synonyms(&[from("log.remote.copy.lag.ms")]),
     row("remote.log.copy.disable", Boolean, "false", Stored, "Whether tiered storage stops copying.")
         .valid(Only("false", NOT_TIERED)),
     row("remote.log.delete.on.disable", Boolean, "false", Stored, "Whether turning tiered storage off drops what it holds.")
@@ -130,7 +177,7 @@ pub const BROKER: &[Definition] = &[
     row("cluster.id", String, "", Honoured, "Identity of the cluster; made once and kept with the data when not given.")
         .without_default(),
     row("compression.gzip.level", Int, "-1", Stored, "Default of the topic setting.")
-        .valid(Between(-1, 9)).dynamic(),
+        .valid(MinusOneOrBetween(1, 9)).dynamic(),
     row("compression.lz4.level", Int, "9", Stored, "Default of the topic setting.")
         .valid(Between(1, 17)).dynamic(),
     row("compression.type", String, "producer", Stored, "Default of the topic setting.")
@@ -162,10 +209,8 @@ pub const BROKER: &[Definition] = &[
     row("group.min.session.timeout.ms", Int, "6000", Honoured, "Shortest session that a member may ask for.")
         .valid(AtLeast(1)),
     row("inter.broker.protocol.version", String, "4.1-IV1", Stored, "Protocol among brokers; some tools read Kafka's version from it."),
-    row("listener.security.protocol.map", String, "PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL", Honoured, "Security protocol of each listener name; so far PLAINTEXT alone is served.")
-        .dynamic(),
-    row("listeners", String, "PLAINTEXT://127.0.0.1:9092", Honoured, "Where clients are served, as `NAME://HOST:PORT` with commas; port 0 takes a free one, an empty host all addresses.")
-        .dynamic(),
+    row("listener.security.protocol.map", String, "PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL", Honoured, "Security protocol of each listener name; so far PLAINTEXT alone is served."),
+    row("listeners", String, "PLAINTEXT://127.0.0.1:9092", Honoured, "Where clients are served, as `NAME://HOST:PORT` with commas; port 0 takes a free one, an empty host all addresses. Kafka can change them while it runs; here a restart is needed."),
     row("log.cleaner.delete.retention.ms", Long, "86400000", Stored, "Default of the topic setting `delete.retention.ms`.")
         .valid(AtLeast(0)).dynamic(),
     row("log.cleaner.enable", Boolean, "true", Stored, "Whether logs are compacted."),
@@ -223,6 +268,8 @@ pub const BROKER: &[Definition] = &[
         .valid(AtLeast(0)).dynamic(),
     row("max.connections", Int, "20000", Honoured, "Most connections at a time; one more is closed at once.")
         .valid(AtLeast(1)).dynamic(),
+    row("max.request.partition.size.limit", Int, "2000", Honoured, "Most partitions in one answer to DescribeTopicPartitions.")
+        .valid(AtLeast(1)),
     row("message.max.bytes", Int, "1048588", Honoured, "Default of the topic setting `max.message.bytes`.")
         .valid(AtLeast(0)).dynamic(),
     row("min.insync.replicas", Int, "1", Stored, "Default of the topic setting.")
@@ -303,7 +350,7 @@ pub const BROKER: &[Definition] = &[
     row("unclean.leader.election.enable", Boolean, "false", Stored, "Default of the topic setting.").dynamic(),
 ];
 
-/// The names that a Kafka broker knows and that are not in [`BROKER`].
+/// The names that a Kafka broker knew once, or has for plug-ins, and that no table has.
 pub fn unused_kafka_names() -> impl Iterator<Item = &'static str> {
     super::kafka_names::all()
         .iter()

@@ -4,6 +4,7 @@
 //! that means for the broker, [`TopicConfig`] what it means for a topic. Nothing here reads the
 //! command line: that is `cli`.
 
+mod alter;
 mod broker;
 mod definition;
 pub mod definitions;
@@ -16,14 +17,18 @@ mod reference;
 mod settings;
 mod topic;
 
+pub use alter::{Operation, Operations, Resource, altered};
 pub use broker::Config;
 pub use definition::{Definition, Support, Synonym, Type, Valid};
-pub use describe::{Described, Source, SynonymValue, describe_broker, describe_topic};
+pub use describe::{
+    Described, Source, SynonymValue, describe_broker, describe_client_metrics, describe_cluster,
+    describe_group, describe_topic,
+};
 pub use error::ConfigError;
 pub use listeners::ListenerConfig;
 pub use reference::reference;
-pub use settings::{Origin, Settings};
-pub use topic::{TimestampType, TopicConfig, check_topic_overrides};
+pub use settings::{Origin, Runtime, Settings};
+pub use topic::{CompressionType, TimestampType, TopicConfig, check_topic_overrides};
 
 #[cfg(test)]
 mod tests;

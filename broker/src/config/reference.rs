@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::definition::{Definition, Support};
-use super::definitions::{BROKER, TOPIC};
+use super::definitions::{BROKER, CLIENT_METRICS, GROUP, TOPIC, UNUSED};
 
 const HEAD: &str = "\
 # Settings
@@ -15,8 +15,12 @@ Names and meanings are Kafka's; what only Trestle has starts with `trestle.`. Gi
 broker with `--set NAME=VALUE`, in a properties file (`--config FILE`), or as an environment variable
 `KAFKA_` and the name in capitals with `_` for `.` (`KAFKA_NUM_PARTITIONS=3`). Flags are stronger than
 the environment, the environment is stronger than the file, the file is stronger than the defaults.
-A name that Kafka knows and that is not listed here is accepted and named once in the log; any other
-name is refused.
+A name that Kafka knew once and that is not listed here is accepted and named once in the log, as are
+those that are not used; any other name is refused.
+
+A setting marked **live** can be changed while the broker runs, for all brokers or for one, and then
+holds at once (`kafka-configs --alter --entity-type brokers`): what was given to one broker is stronger
+than what was given to all, and both are stronger than what the broker was started with.
 
 **Honoured** settings act as described. **Stored** ones are checked, kept and shown to clients, and
 change nothing so far. **Ignored** ones are accepted from older tools and dropped.
@@ -29,10 +33,28 @@ pub fn reference() -> String {
     table(&mut page, BROKER);
     page.push_str(
         "\n## A topic\n\n\
-         Given when a topic is created. A topic without a value of its own takes the broker's setting,\n\
-         if one is named, and else the default.\n\n",
+         Given when a topic is created, or changed later (`kafka-configs --alter --entity-type topics`).\n\
+         A topic without a value of its own takes the broker's setting, if one is named, and else the\n\
+         default.\n\n",
     );
     table(&mut page, TOPIC);
+    page.push_str(
+        "\n## A group\n\n\
+         Given with `kafka-configs --alter --entity-type groups`. A group without a value of its own takes\n\
+         the broker's.\n\n",
+    );
+    table(&mut page, GROUP);
+    page.push_str(
+        "\n## A subscription to clients' metrics\n\n\
+         Kept and described; no client is asked for metrics.\n\n",
+    );
+    table(&mut page, CLIENT_METRICS);
+    page.push_str(
+        "\n## The broker: not used\n\n\
+         What a Kafka broker has for parts that Trestle does another way or does not have: checked, kept\n\
+         and described.\n\n",
+    );
+    table(&mut page, UNUSED);
     page
 }
 
@@ -58,9 +80,13 @@ fn table(page: &mut String, definitions: &[Definition]) {
             true => String::new(),
             false => format!(" Broker: {}.", synonyms.join(", ")),
         };
+        let live = match definition.dynamic {
+            true => ", live",
+            false => "",
+        };
         writeln!(
             page,
-            "| `{}` | {} | {default} | {support} | {}{synonyms} |",
+            "| `{}` | {} | {default} | {support}{live} | {}{synonyms} |",
             definition.name,
             definition.values(),
             definition.doc,

@@ -6,7 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::definitions::{BROKER, TOPIC, broker, topic};
+use super::definition::Definition;
+use super::definitions::{TOPIC, all_broker, broker, is_used, topic};
+use super::describe::Source;
 use super::{ConfigError, kafka_names, properties};
 
 /// Who gave a setting, the weakest first.
@@ -70,6 +72,16 @@ const SAME_THING: &[&[&str]] = &[
 pub struct Settings {
     given: BTreeMap<&'static str, Given>,
     unused: BTreeSet<String>,
+    runtime: Runtime,
+}
+
+/// Settings given to a running broker: stronger than those that it was started with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Runtime {
+    /// Given to this broker alone.
+    pub node: BTreeMap<String, String>,
+    /// Given to all brokers; weaker.
+    pub cluster: BTreeMap<String, String>,
 }
 
 impl Settings {
@@ -86,6 +98,9 @@ impl Settings {
             return Err(unknown_broker_setting(name).at(&origin));
         };
         let value = definition.check(value).map_err(|error| error.at(&origin))?;
+        if !is_used(name) {
+            self.unused.insert(name.to_owned());
+        }
         let rivals = SAME_THING
             .iter()
             .find(|names| names.contains(&definition.name))
@@ -123,9 +138,47 @@ impl Settings {
         Ok(())
     }
 
-    /// The value given for `name`, if one was.
+    /// The strongest value given for `name`, if one was.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.given.get(name).map(|given| given.value.as_str())
+        self.given_by(name).next().map(|(_, value)| value)
+    }
+
+    /// All values given for `name`, the strongest first.
+    pub(super) fn given_by(&self, name: &str) -> impl Iterator<Item = (Source, &str)> {
+        Source::GIVEN
+            .into_iter()
+            .filter_map(move |source| Some((source, self.from(source, name)?)))
+    }
+
+    /// The value that `source` gives `name`.
+    pub(super) fn from(&self, source: Source, name: &str) -> Option<&str> {
+        match source {
+            Source::DynamicBroker => self.runtime.node.get(name).map(String::as_str),
+            Source::DynamicDefault => self.runtime.cluster.get(name).map(String::as_str),
+            Source::StaticBroker => self.given.get(name).map(|given| given.value.as_str()),
+            Source::Topic | Source::Default | Source::ClientMetrics | Source::Group => None,
+        }
+    }
+
+    /// The same settings with `runtime` over them, in the place of what was there. Values that the
+    /// table does not take, which an older version may have stored, count as not given.
+    pub(super) fn with_runtime(&self, runtime: &Runtime) -> Self {
+        let fitting = |given: &BTreeMap<String, String>| {
+            given
+                .iter()
+                .filter_map(|(name, value)| {
+                    let definition = broker(name).filter(|definition| definition.dynamic)?;
+                    Some((name.clone(), definition.check(value).ok()?))
+                })
+                .collect()
+        };
+        Self {
+            runtime: Runtime {
+                node: fitting(&runtime.node),
+                cluster: fitting(&runtime.cluster),
+            },
+            ..self.clone()
+        }
     }
 
     /// Who gave it.
@@ -168,7 +221,7 @@ pub(super) fn unknown_broker_setting(name: &str) -> ConfigError {
         },
         None => nearest(
             name,
-            BROKER
+            all_broker()
                 .iter()
                 .map(|definition| definition.name)
                 .chain(kafka_names::all().iter().copied()),
@@ -198,6 +251,14 @@ pub(super) fn unknown_topic_setting(name: &str) -> ConfigError {
     ConfigError::UnknownName {
         name: name.into(),
         hint,
+    }
+}
+
+/// The error for a setting of another kind that nobody knows, with a guess at what was meant.
+pub(super) fn unknown_setting(name: &str, table: &'static [Definition]) -> ConfigError {
+    ConfigError::UnknownName {
+        name: name.into(),
+        hint: nearest(name, table.iter().map(|definition| definition.name)),
     }
 }
 

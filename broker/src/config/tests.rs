@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::definitions::{BROKER, TOPIC, broker, topic};
+use super::definitions::{BROKER, CLIENT_METRICS, GROUP, TOPIC, UNUSED, broker, topic};
 use super::*;
 
 fn flag() -> Origin {
@@ -38,7 +38,7 @@ fn overrides(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 
 #[test]
 fn rows_are_in_order_and_their_defaults_fit() {
-    for table in [BROKER, TOPIC] {
+    for table in [BROKER, TOPIC, UNUSED, GROUP, CLIENT_METRICS] {
         let names: Vec<&str> = table.iter().map(|row| row.name).collect();
         let mut sorted = names.clone();
         sorted.sort_unstable();
@@ -55,7 +55,7 @@ fn rows_are_in_order_and_their_defaults_fit() {
 
 #[test]
 fn every_synonym_is_a_broker_setting_with_the_same_default() {
-    for row in TOPIC {
+    for row in TOPIC.iter().chain(GROUP) {
         for synonym in row.synonyms {
             let own =
                 broker(synonym.name).unwrap_or_else(|| panic!("{} is not a row", synonym.name));
@@ -511,7 +511,51 @@ fn the_broker_is_described_as_it_runs() {
     );
     assert_eq!(find("advertised.listeners").value, None);
     assert!(!find("message.max.bytes").read_only);
-    assert_eq!(all.len(), BROKER.len());
+    assert_eq!(all.len(), BROKER.len() + UNUSED.len());
+}
+
+#[test]
+fn what_is_given_while_running_is_stronger() {
+    let started = load(&[("log.retention.hours", "1"), ("max.connections", "7")]).expect("fits");
+    let config = started.with_runtime(&Runtime {
+        node: overrides(&[("log.retention.ms", "5"), ("num.partitions", "9")]),
+        cluster: overrides(&[
+            ("log.retention.ms", "6"),
+            ("max.connections", "8"),
+            ("message.max.bytes", "what"),
+        ]),
+    });
+    assert_eq!(config.max_connections, 8);
+    assert_eq!(config.num_partitions, 1, "not for a running broker");
+    let topic = TopicConfig::effective(&BTreeMap::new(), &config);
+    assert_eq!(
+        (topic.retention_ms, topic.max_message_bytes),
+        (5, 1_048_588)
+    );
+    let described = describe_topic(&BTreeMap::new(), &config);
+    let retention = described.iter().find(|one| one.name == "retention.ms");
+    let synonyms: Vec<_> = retention
+        .expect("described")
+        .synonyms
+        .iter()
+        .map(|synonym| (synonym.name, synonym.value.as_deref(), synonym.source))
+        .collect();
+    assert_eq!(
+        synonyms,
+        [
+            ("log.retention.ms", Some("5"), Source::DynamicBroker),
+            ("log.retention.ms", Some("6"), Source::DynamicDefault),
+            ("log.retention.hours", Some("1"), Source::StaticBroker),
+            ("log.retention.hours", Some("168"), Source::Default),
+        ]
+    );
+    let cluster: Vec<&str> = describe_cluster(&config)
+        .iter()
+        .map(|one| one.name)
+        .collect();
+    assert_eq!(cluster, ["log.retention.ms", "max.connections"]);
+    let back = started.with_runtime(&Runtime::default());
+    assert_eq!(back.max_connections, 7);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::definition::{Definition, Support, Synonym};
-use super::definitions::{broker, topic};
+use super::definitions::topic;
 use super::settings::unknown_topic_setting;
 use super::{Config, ConfigError};
 
@@ -35,6 +35,33 @@ pub struct TopicConfig {
     pub retention_ms: i64,
     /// `retention.bytes`; -1 for no limit.
     pub retention_bytes: i64,
+    /// `delete.retention.ms`: how long compaction keeps a tombstone.
+    pub delete_retention_ms: i64,
+    /// `min.compaction.lag.ms`: how long a record stays as it is.
+    pub min_compaction_lag_ms: i64,
+    /// `max.compaction.lag.ms`: how long a record may wait for compaction.
+    pub max_compaction_lag_ms: i64,
+    /// `min.cleanable.dirty.ratio`: share of a log that must be dirty, from 0 to 1.
+    pub min_cleanable_dirty_ratio: f64,
+    /// `segment.ms`: a hint how long records may wait until they can go as a whole.
+    pub segment_ms: i64,
+    /// `compression.type`: the codec that batches are kept in; `None` for their producer's.
+    pub compression: Option<CompressionType>,
+}
+
+/// `compression.type`, where it names a codec.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CompressionType {
+    /// None at all.
+    Uncompressed,
+    /// Gzip at this level; -1 is the codec's own.
+    Gzip(i32),
+    /// Snappy.
+    Snappy,
+    /// LZ4 at this level.
+    Lz4(i32),
+    /// Zstandard at this level.
+    Zstd(i32),
 }
 
 impl Default for TopicConfig {
@@ -55,6 +82,7 @@ impl TopicConfig {
                 .parse::<i64>()
                 .expect("checked against the table, where it is a number")
         };
+        let level = |name| i32::try_from(number(name)).unwrap_or(-1);
         let policy = text("cleanup.policy");
         let has = |word| policy.split(',').any(|policy| policy == word);
         Self {
@@ -69,6 +97,19 @@ impl TopicConfig {
             cleanup_compact: has("compact"),
             retention_ms: number("retention.ms"),
             retention_bytes: number("retention.bytes").max(-1),
+            delete_retention_ms: number("delete.retention.ms"),
+            min_compaction_lag_ms: number("min.compaction.lag.ms"),
+            max_compaction_lag_ms: number("max.compaction.lag.ms"),
+            min_cleanable_dirty_ratio: text("min.cleanable.dirty.ratio").parse().unwrap_or(0.5),
+            segment_ms: number("segment.ms"),
+            compression: match text("compression.type").as_str() {
+                "uncompressed" => Some(CompressionType::Uncompressed),
+                "gzip" => Some(CompressionType::Gzip(level("compression.gzip.level"))),
+                "snappy" => Some(CompressionType::Snappy),
+                "lz4" => Some(CompressionType::Lz4(level("compression.lz4.level"))),
+                "zstd" => Some(CompressionType::Zstd(level("compression.zstd.level"))),
+                _ => None,
+            },
         }
     }
 }
@@ -114,16 +155,17 @@ fn value(name: &str, overrides: &BTreeMap<String, String>, config: &Config) -> S
     overrides
         .get(name)
         .and_then(|value| definition.check(value).ok())
-        .unwrap_or_else(|| default_value(definition, config))
+        .or_else(|| default_value(definition, config))
+        .unwrap_or_default()
 }
 
-/// The value of a topic setting for topics that have none of their own.
-pub(super) fn default_value(definition: &Definition, config: &Config) -> String {
+/// The value of a topic or group setting for those that have none of their own.
+pub(super) fn default_value(definition: &Definition, config: &Config) -> Option<String> {
     definition
         .synonyms
         .iter()
         .find_map(|synonym| Some(converted(synonym, config.settings.get(synonym.name)?)))
-        .unwrap_or_else(|| definition.default.unwrap_or_default().to_owned())
+        .or_else(|| definition.default.map(str::to_owned))
 }
 
 /// A broker setting's value in the unit of the topic setting that it is the default of.
@@ -134,9 +176,4 @@ fn converted(synonym: &Synonym, value: &str) -> String {
         }
         Ok(_) | Err(_) => value.to_owned(),
     }
-}
-
-/// The default that the table gives a broker setting.
-pub(super) fn broker_default(synonym: &Synonym) -> Option<&'static str> {
-    broker(synonym.name)?.default
 }

@@ -1,4 +1,5 @@
-//! The one owner of the [`Image`]: creates and deletes topics and adds partitions.
+//! The one owner of the [`Image`]: creates and deletes topics, adds partitions, and changes settings,
+//! quotas and credentials (`settings.rs`).
 //!
 //! One task takes the changes that wait, judges each against the image as the ones before it leave
 //! it, and commits them all at once; when the commit is durable it publishes the next image and then
@@ -14,6 +15,8 @@
 //! What this does not do: it keeps no partitions. The partition room sees a topic go from the image
 //! and closes what it holds of it.
 
+mod settings;
+
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
@@ -23,9 +26,11 @@ use futures::{StreamExt, TryStreamExt};
 use tokio::sync::{mpsc, oneshot, watch};
 use trestle_storage::{Error as StorageError, ErrorKind, Log, Store, WriteSet};
 
+use super::quota::QuotaEntity;
 use super::rules::{check_new_partitions, check_new_topic};
+use super::scram::{ScramCredential, ScramMechanism};
 use super::{Image, LoadError, MetadataError, PartitionMeta, Topic, rows};
-use crate::config::{Config, TopicConfig, check_topic_overrides};
+use crate::config::{Config, Operations, Resource, TopicConfig, check_topic_overrides};
 use crate::env::Env;
 use crate::types::TopicId;
 
@@ -68,18 +73,27 @@ pub struct NewPartitions {
 /// The topic as a change left it, or why there was no change.
 pub type Changed = Result<Arc<Topic>, MetadataError>;
 
+/// Nothing, or why a change of something else than a topic was refused.
+pub type Settled = Result<(), MetadataError>;
+
 #[derive(Clone, Debug)]
 enum Change {
     Create(NewTopic),
     Delete(TopicId),
     AddPartitions(NewPartitions),
+    Configure(Resource, Operations),
+    Quota(QuotaEntity, Vec<(String, Option<f64>)>),
+    Credential(String, ScramMechanism, Option<ScramCredential>),
 }
+
+/// What a change comes to: the topic as it left it, or nothing to tell.
+type Done = Result<Option<Arc<Topic>>, MetadataError>;
 
 #[derive(Debug)]
 struct Request {
     changes: Vec<Change>,
     validate_only: bool,
-    reply: oneshot::Sender<Vec<Changed>>,
+    reply: oneshot::Sender<Vec<Done>>,
 }
 
 /// Handle on the metadata room.
@@ -96,15 +110,11 @@ impl Controller {
         let cluster_id = cluster_id(&env, &config, &store).await?;
         let mut image = Image {
             cluster_id,
-            ..Image::default()
+            ..settings::load(&store, &config).await?
         };
-        let default_config = Arc::new(TopicConfig::effective(&BTreeMap::new(), &config));
         for (key, value) in store.rows(rows::topic_prefix()).await? {
             let row = rows::decode_topic(&key, &value)?;
-            let topic_config = match row.overrides.is_empty() {
-                true => default_config.clone(),
-                false => Arc::new(TopicConfig::effective(&row.overrides, &config)),
-            };
+            let topic_config = image.topic_config(&row.overrides);
             image.insert(Arc::new(Topic {
                 id: row.id,
                 name: row.name,
@@ -119,7 +129,6 @@ impl Controller {
         let task = Task {
             env: env.clone(),
             config,
-            default_config,
             store,
             publish,
         };
@@ -145,7 +154,7 @@ impl Controller {
     /// are made and nothing changes; the topics answered then have a nil id.
     pub async fn create_topics(&self, topics: Vec<NewTopic>, validate_only: bool) -> Vec<Changed> {
         let changes = topics.into_iter().map(Change::Create).collect();
-        self.change(changes, validate_only).await
+        self.change_topics(changes, validate_only).await
     }
 
     /// Creates one topic.
@@ -156,7 +165,7 @@ impl Controller {
     /// Deletes topics with all their records, each alone, and answers what they were.
     pub async fn delete_topics(&self, ids: Vec<TopicId>) -> Vec<Changed> {
         let changes = ids.into_iter().map(Change::Delete).collect();
-        self.change(changes, false).await
+        self.change_topics(changes, false).await
     }
 
     /// Deletes one topic.
@@ -171,15 +180,65 @@ impl Controller {
         validate_only: bool,
     ) -> Vec<Changed> {
         let changes = partitions.into_iter().map(Change::AddPartitions).collect();
-        self.change(changes, validate_only).await
+        self.change_topics(changes, validate_only).await
+    }
+
+    /// Changes settings, each resource alone.
+    pub async fn configure(
+        &self,
+        changes: Vec<(Resource, Operations)>,
+        validate_only: bool,
+    ) -> Vec<Settled> {
+        let changes = changes
+            .into_iter()
+            .map(|(resource, operations)| Change::Configure(resource, operations))
+            .collect();
+        self.change_others(changes, validate_only).await
+    }
+
+    /// Changes quotas, each entity alone: `None` removes one.
+    pub async fn alter_quotas(
+        &self,
+        changes: Vec<(QuotaEntity, Vec<(String, Option<f64>)>)>,
+        validate_only: bool,
+    ) -> Vec<Settled> {
+        let changes = changes
+            .into_iter()
+            .map(|(entity, quotas)| Change::Quota(entity, quotas))
+            .collect();
+        self.change_others(changes, validate_only).await
+    }
+
+    /// Gives users credentials, or takes them away.
+    pub async fn alter_credentials(
+        &self,
+        changes: Vec<(String, ScramMechanism, Option<ScramCredential>)>,
+    ) -> Vec<Settled> {
+        let changes = changes
+            .into_iter()
+            .map(|(user, mechanism, credential)| Change::Credential(user, mechanism, credential))
+            .collect();
+        self.change_others(changes, false).await
     }
 
     async fn change_one(&self, change: Change) -> Changed {
-        let mut changed = self.change(vec![change], false).await;
+        let mut changed = self.change_topics(vec![change], false).await;
         changed.pop().unwrap_or(Err(MetadataError::Stopping))
     }
 
-    async fn change(&self, changes: Vec<Change>, validate_only: bool) -> Vec<Changed> {
+    async fn change_topics(&self, changes: Vec<Change>, validate_only: bool) -> Vec<Changed> {
+        let done = self.change(changes, validate_only).await.into_iter();
+        // A change of a topic that succeeds has one to show.
+        done.map(|done| done?.ok_or(MetadataError::Stopping))
+            .collect()
+    }
+
+    async fn change_others(&self, changes: Vec<Change>, validate_only: bool) -> Vec<Settled> {
+        let done = self.change(changes, validate_only).await.into_iter();
+        done.map(|done| done.map(drop)).collect()
+    }
+
+    async fn change(&self, changes: Vec<Change>, validate_only: bool) -> Vec<Done> {
         let count = changes.len();
         let (reply, replied) = oneshot::channel();
         let request = Request {
@@ -242,8 +301,8 @@ async fn commit(store: &Store, write_set: WriteSet) -> Result<(), StorageError> 
 /// The task behind a [`Controller`].
 struct Task {
     env: Env,
+    /// What the broker was started with.
     config: Arc<Config>,
-    default_config: Arc<TopicConfig>,
     store: Store,
     publish: watch::Sender<Arc<Image>>,
 }
@@ -278,6 +337,11 @@ impl Draft {
         self.write_set.put_row(key, value);
     }
 
+    fn delete_row(&mut self, key: Bytes) {
+        self.bytes += key.len();
+        self.write_set.delete_row(key);
+    }
+
     fn put_topic(&mut self, topic: &Arc<Topic>) {
         let value = rows::encode_topic(
             &topic.name,
@@ -310,7 +374,7 @@ impl Task {
 
     /// Carries out all changes of `requests`, in order, in as few commits as they fit.
     async fn carry_out(&self, requests: Vec<Request>) {
-        let mut answers: Vec<Vec<Changed>> = Vec::with_capacity(requests.len());
+        let mut answers: Vec<Vec<Done>> = Vec::with_capacity(requests.len());
         let mut draft = Draft::new(&self.publish.borrow());
         for (number, request) in requests.iter().enumerate() {
             answers.push(Vec::with_capacity(request.changes.len()));
@@ -336,7 +400,7 @@ impl Task {
 
     /// Commits `draft` and publishes it. If that fails, so do all changes that were judged by it,
     /// for what they saw did not come to be.
-    async fn settle(&self, mut draft: Draft, answers: &mut [Vec<Changed>]) {
+    async fn settle(&self, mut draft: Draft, answers: &mut [Vec<Done>]) {
         if draft.write_set.is_empty() {
             return;
         }
@@ -355,20 +419,39 @@ impl Task {
     }
 
     /// What `change` would make of its topic.
-    fn judge(&self, draft: &Draft, change: &Change) -> Changed {
+    fn judge(&self, draft: &Draft, change: &Change) -> Done {
         match change {
-            Change::Create(new) => self.plan(draft, new).map(Arc::new),
-            Change::AddPartitions(new) => self.extend(draft, new).map(Arc::new),
-            Change::Delete(id) => match draft.image.topic_by_id(id) {
-                Some(topic) => Ok(topic.clone()),
-                None => Err(MetadataError::UnknownTopicId(*id)),
-            },
+            Change::Create(new) => self.plan(draft, new).map(Arc::new).map(Some),
+            Change::AddPartitions(new) => self.extend(draft, new).map(Arc::new).map(Some),
+            Change::Delete(id) => Self::doomed(draft, id).map(Some),
+            Change::Configure(resource, operations) => {
+                settings::altered_in(&draft.image, resource, operations).map(|_| None)
+            }
+            Change::Quota(entity, quotas) => {
+                super::check_quota(entity, quotas)?;
+                Ok(None)
+            }
+            Change::Credential(user, mechanism, credential) => {
+                settings::check_credential(&draft.image, user, *mechanism, credential.as_ref())
+                    .map(|()| None)
+            }
+        }
+    }
+
+    fn doomed(draft: &Draft, id: &TopicId) -> Changed {
+        match draft.image.topic_by_id(id) {
+            Some(topic) => Ok(topic.clone()),
+            None => Err(MetadataError::UnknownTopicId(*id)),
         }
     }
 
     /// Carries `change` out in `draft`. A change that is refused leaves the draft as it was.
-    async fn apply(&self, draft: &mut Draft, change: &Change) -> Changed {
+    async fn apply(&self, draft: &mut Draft, change: &Change) -> Done {
         match change {
+            Change::Configure(..) | Change::Quota(..) | Change::Credential(..) => {
+                self.judge(draft, change)?;
+                self.apply_setting(draft, change)
+            }
             Change::Create(new) => {
                 let mut topic = self.plan(draft, new)?;
                 topic.id = self.env.uuid();
@@ -386,7 +469,7 @@ impl Task {
                 let topic = Arc::new(topic);
                 draft.partition_count += topic.partitions.len();
                 draft.put_topic(&topic);
-                Ok(topic)
+                Ok(Some(topic))
             }
             Change::AddPartitions(new) => {
                 let topic = Arc::new(self.extend(draft, new)?);
@@ -394,10 +477,10 @@ impl Task {
                     draft.partition_count += topic.partitions.len() - before.partitions.len();
                 }
                 draft.put_topic(&topic);
-                Ok(topic)
+                Ok(Some(topic))
             }
             Change::Delete(id) => {
-                let topic = self.judge(draft, change)?;
+                let topic = Self::doomed(draft, id)?;
                 let keys: Vec<Bytes> = topic.partitions.iter().map(|p| p.log_key.clone()).collect();
                 let logs: Vec<Log> = futures::stream::iter(keys)
                     .map(|key| {
@@ -411,20 +494,20 @@ impl Task {
                     draft.write_set.remove(log);
                     draft.bytes += log.key().len();
                 }
-                draft.write_set.delete_row(rows::topic_key(id));
+                draft.delete_row(rows::topic_key(id));
                 draft.put_row(rows::past_name_key(&topic.name), rows::encode_past_name());
                 draft.past_names.insert(topic.name.clone());
                 draft.partition_count -= topic.partitions.len();
                 draft.image.remove(id);
-                Ok(topic)
+                Ok(Some(topic))
             }
         }
     }
 
     /// The topic that `new` asks for, with the log keys of a name's first life and a nil id.
     fn plan(&self, draft: &Draft, new: &NewTopic) -> Result<Topic, MetadataError> {
-        let shape = check_new_topic(&draft.image, &self.config, new)?;
-        let (overrides, config) = self.settings(new)?;
+        let shape = check_new_topic(&draft.image, &draft.image.config, new)?;
+        let (overrides, config) = Self::settings(&draft.image, new)?;
         self.check_room(draft, &new.name, shape.partitions)?;
         Ok(Topic {
             id: TopicId::nil(),
@@ -444,7 +527,7 @@ impl Task {
             return Err(MetadataError::UnknownTopic(new.topic.clone()));
         };
         let current = topic.partitions.len();
-        let count = check_new_partitions(&self.config, current, new)?;
+        let count = check_new_partitions(&draft.image.config, current, new)?;
         self.check_room(draft, &new.topic, count - current)?;
         let mut topic = Topic::clone(topic);
         // All partitions of a topic are of one life of its name.
@@ -465,14 +548,11 @@ impl Task {
 
     /// The settings that `new` gives its topic, as they are stored, and what then holds for it.
     fn settings(
-        &self,
+        image: &Image,
         new: &NewTopic,
     ) -> Result<(BTreeMap<String, String>, Arc<TopicConfig>), MetadataError> {
-        if new.overrides.is_empty() {
-            return Ok((BTreeMap::new(), self.default_config.clone()));
-        }
         let invalid = |why| MetadataError::InvalidConfig {
-            topic: new.name.clone(),
+            of: format!("Topic '{}'", new.name),
             why,
         };
         let mut given = BTreeMap::new();
@@ -484,15 +564,15 @@ impl Task {
             };
             given.insert(name.clone(), value.clone());
         }
-        let overrides = check_topic_overrides(&given, &self.config)
+        let overrides = check_topic_overrides(&given, &image.config)
             .map_err(|error| invalid(error.to_string()))?;
-        let config = TopicConfig::effective(&overrides, &self.config);
-        Ok((overrides, Arc::new(config)))
+        let config = image.topic_config(&overrides);
+        Ok((overrides, config))
     }
 
     fn check_room(&self, draft: &Draft, topic: &str, more: usize) -> Result<(), MetadataError> {
         let would_be = draft.partition_count.saturating_add(more);
-        let limit = self.config.max_partitions;
+        let limit = draft.image.config.max_partitions;
         if would_be > limit {
             return Err(MetadataError::TooManyPartitions {
                 topic: topic.into(),

@@ -2,6 +2,7 @@
 
 use trestle_storage::Error as StorageError;
 
+use super::quota::QuotaError;
 use super::rows::RowError;
 use crate::types::TopicId;
 
@@ -65,13 +66,19 @@ pub enum MetadataError {
         why: String,
     },
     /// A setting is unknown, or its value is not one that it takes.
-    #[error("Topic '{topic}': {why}")]
+    #[error("{of}: {why}")]
     InvalidConfig {
-        /// The topic.
-        topic: String,
+        /// Whose it is, as in "Topic 'orders'".
+        of: String,
         /// The setting, its value, and what would be right.
         why: String,
     },
+    /// A quota is not for such clients, or cannot have such a value.
+    #[error(transparent)]
+    InvalidQuota(#[from] QuotaError),
+    /// A user has no credential for that mechanism.
+    #[error("User '{0}' has no such credential.")]
+    UnknownCredential(String),
     /// The broker would hold more partitions than it may.
     #[error(
         "Topic '{topic}': this broker would hold {would_be} partitions, {limit} are allowed; delete \

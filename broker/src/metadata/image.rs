@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::config::TopicConfig;
+use super::quota::{QuotaEntity, Quotas};
+use super::scram::{ScramCredential, ScramMechanism};
+use crate::config::{Config, Resource, TopicConfig};
 use crate::types::TopicId;
 
 /// One partition of a topic.
@@ -49,6 +51,17 @@ pub struct Image {
     pub topics: BTreeMap<Arc<str>, Arc<Topic>>,
     /// The same topics by id.
     pub topics_by_id: HashMap<TopicId, Arc<Topic>>,
+    /// The broker's settings as they hold now: those it was started with, and over them those that
+    /// were given to it since.
+    pub config: Arc<Config>,
+    /// What holds for a topic that has no settings of its own.
+    pub topic_defaults: Arc<TopicConfig>,
+    /// Settings given at run time to what is not a topic; topics keep their own.
+    pub settings: Arc<BTreeMap<Resource, BTreeMap<String, String>>>,
+    /// Quotas of clients.
+    pub quotas: Arc<BTreeMap<QuotaEntity, Quotas>>,
+    /// SCRAM credentials, by user.
+    pub scram: Arc<BTreeMap<String, BTreeMap<ScramMechanism, ScramCredential>>>,
 }
 
 impl Image {
@@ -60,6 +73,23 @@ impl Image {
     /// The topic with this id.
     pub fn topic_by_id(&self, id: &TopicId) -> Option<&Arc<Topic>> {
         self.topics_by_id.get(id)
+    }
+
+    /// The settings given to `resource`; `None` for a topic that does not exist.
+    pub fn settings_of(&self, resource: &Resource) -> Option<&BTreeMap<String, String>> {
+        static NONE: BTreeMap<String, String> = BTreeMap::new();
+        match resource {
+            Resource::Topic(name) => self.topic(name).map(|topic| &topic.overrides),
+            other => Some(self.settings.get(other).unwrap_or(&NONE)),
+        }
+    }
+
+    /// What holds for a topic with these settings of its own.
+    pub(super) fn topic_config(&self, overrides: &BTreeMap<String, String>) -> Arc<TopicConfig> {
+        match overrides.is_empty() {
+            true => self.topic_defaults.clone(),
+            false => Arc::new(TopicConfig::effective(overrides, &self.config)),
+        }
     }
 
     /// Adds `topic`, or puts it in the place of the one with its id.

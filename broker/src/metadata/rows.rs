@@ -1,6 +1,7 @@
 //! The bytes of metadata rows: the cluster row, a row per topic, a row per name that has had a
 //! topic before.
 //!
+//! Rows of settings, quotas and credentials are in `setting_rows.rs`.
 //! Owns the formats and nothing else: no reading, no writing. Every value starts with a format
 //! byte; a number is never reused, and the tests below pin the bytes. Integers are big-endian.
 //!
@@ -168,27 +169,27 @@ pub(super) fn decode_topic(key: &[u8], value: &[u8]) -> Result<TopicRow, RowErro
     })
 }
 
-fn put_length(out: &mut Vec<u8>, length: usize) {
+pub(super) fn put_length(out: &mut Vec<u8>, length: usize) {
     out.put_u32(u32::try_from(length).expect("a row's lists and texts are far below 4 GiB"));
 }
 
-fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(super) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     put_length(out, bytes.len());
     out.put_slice(bytes);
 }
 
-fn put_text(out: &mut Vec<u8>, text: &str) {
+pub(super) fn put_text(out: &mut Vec<u8>, text: &str) {
     put_bytes(out, text.as_bytes());
 }
 
 /// A value being read, field by field.
-struct Fields<'a> {
+pub(super) struct Fields<'a> {
     key: &'a [u8],
     rest: &'a [u8],
 }
 
 impl<'a> Fields<'a> {
-    fn open(key: &'a [u8], value: &'a [u8], known: u8) -> Result<Self, RowError> {
+    pub(super) fn open(key: &'a [u8], value: &'a [u8], known: u8) -> Result<Self, RowError> {
         let mut fields = Self { key, rest: value };
         let found = fields.take(1)?[0];
         if found != known {
@@ -201,18 +202,23 @@ impl<'a> Fields<'a> {
         Ok(fields)
     }
 
+    /// Fields in a part of the row's key.
+    pub(super) fn of(key: &'a [u8], rest: &'a [u8]) -> Self {
+        Self { key, rest }
+    }
+
     fn key_text(&self) -> String {
         self.key.escape_ascii().to_string()
     }
 
-    fn damaged(&self, why: &'static str) -> RowError {
+    pub(super) fn damaged(&self, why: &'static str) -> RowError {
         RowError::Damaged {
             key: self.key_text(),
             why,
         }
     }
 
-    fn take(&mut self, count: usize) -> Result<&'a [u8], RowError> {
+    pub(super) fn take(&mut self, count: usize) -> Result<&'a [u8], RowError> {
         let (taken, rest) = self
             .rest
             .split_at_checked(count)
@@ -229,21 +235,21 @@ impl<'a> Fields<'a> {
         Ok(self.take(4)?.get_i32())
     }
 
-    fn u32(&mut self) -> Result<u32, RowError> {
+    pub(super) fn u32(&mut self) -> Result<u32, RowError> {
         Ok(self.take(4)?.get_u32())
     }
 
-    fn bytes(&mut self) -> Result<&'a [u8], RowError> {
+    pub(super) fn bytes(&mut self) -> Result<&'a [u8], RowError> {
         let length = self.u32()? as usize;
         self.take(length)
     }
 
-    fn text(&mut self) -> Result<&'a str, RowError> {
+    pub(super) fn text(&mut self) -> Result<&'a str, RowError> {
         let bytes = self.bytes()?;
         std::str::from_utf8(bytes).map_err(|_| self.damaged("a text in it is not UTF-8"))
     }
 
-    fn end(&self) -> Result<(), RowError> {
+    pub(super) fn end(&self) -> Result<(), RowError> {
         if self.rest.is_empty() {
             Ok(())
         } else {

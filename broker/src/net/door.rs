@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -121,7 +121,7 @@ pub(super) struct Limits {
     pub(super) queued_request_max_bytes: usize,
     /// Requests read and not answered, of one connection.
     pub(super) read_ahead: usize,
-    /// `max.connections`.
+    /// `max.connections` at the start.
     pub(super) max_connections: usize,
     /// `connections.max.idle.ms`; `None` for no limit.
     pub(super) idle: Option<Duration>,
@@ -145,6 +145,8 @@ pub(super) struct Door {
     clock: Arc<dyn SystemClock>,
     watched: Mutex<HashMap<u64, Watched>>,
     next_number: AtomicU64,
+    /// `max.connections` as it is now.
+    max_connections: AtomicUsize,
     draining: AtomicBool,
     emptied: Notify,
     greeted: Mutex<HashSet<(IpAddr, Arc<str>)>>,
@@ -252,6 +254,7 @@ impl Door {
             metrics,
             clock,
             watched: Mutex::default(),
+            max_connections: AtomicUsize::new(limits.max_connections),
             next_number: AtomicU64::new(0),
             draining: AtomicBool::new(false),
             emptied: Notify::new(),
@@ -273,13 +276,24 @@ impl Door {
         }
     }
 
+    /// `max.connections` as it is now.
+    pub(super) fn max_connections(&self) -> usize {
+        self.max_connections.load(Ordering::Relaxed)
+    }
+
+    /// From now on there may be so many connections. Those that are open stay.
+    pub(super) fn allow(&self, max_connections: usize) {
+        self.max_connections
+            .store(max_connections, Ordering::Relaxed);
+    }
+
     /// A place for one more connection, or `None` at `max.connections`.
     pub(super) fn enter(self: &Arc<Self>) -> Option<Watch> {
         let signals = Arc::<Signals>::default();
         let number = self.next_number.fetch_add(1, Ordering::Relaxed);
         {
             let mut watched = self.watched.lock();
-            if watched.len() >= self.limits.max_connections {
+            if watched.len() >= self.max_connections() {
                 self.metrics.net.connections_refused.inc();
                 return None;
             }

@@ -59,6 +59,7 @@ pub async fn open(
     for listener in &config.listeners {
         listeners.push((bind(listener).await?, listener));
     }
+    let watch_rooms = in_rooms.clone();
     let serve = move |call: Call<'_>| match in_rooms.borrow().clone() {
         Some(rooms) => serve(rooms, call),
         None => Box::pin(std::future::ready(Outcome::Close(
@@ -80,7 +81,13 @@ pub async fn open(
             advertised,
         };
         all.push(bound.clone());
-        let accepting = accept(env.clone(), listener, bound, door.clone());
+        let accepting = accept(
+            env.clone(),
+            listener,
+            bound,
+            door.clone(),
+            watch_rooms.clone(),
+        );
         env.spawn("listener", accepting);
     }
     Ok(all)
@@ -152,12 +159,21 @@ fn bind_address(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-async fn accept(env: Env, listener: TcpListener, bound: Bound, door: Arc<Door>) {
+async fn accept(
+    env: Env,
+    listener: TcpListener,
+    bound: Bound,
+    door: Arc<Door>,
+    in_rooms: watch::Receiver<Option<Arc<Rooms>>>,
+) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = env.stopping().cancelled() => return,
         };
+        if let Some(rooms) = &*in_rooms.borrow() {
+            door.allow(rooms.metadata.image().config.max_connections);
+        }
         match accepted {
             Ok((stream, peer)) => match door.enter() {
                 Some(watch) => {
@@ -183,7 +199,7 @@ async fn accept(env: Env, listener: TcpListener, bound: Bound, door: Arc<Door>) 
 }
 
 fn refuse(door: &Door, peer: SocketAddr) {
-    let limit = door.limits.max_connections;
+    let limit = door.max_connections();
     if door.is_new(peer.ip(), &Arc::from("max.connections")) {
         tracing::warn!(%peer, limit, "refused: there are max.connections connections");
     } else {
