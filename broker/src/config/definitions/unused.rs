@@ -35,1583 +35,283 @@ const TOKENS: &str = "Delegation tokens; there are none here.";
 const TRANSACTIONS: &str = "Upkeep of transactions; not used so far.";
 
 /// Such settings, by name.
+#[rustfmt::skip]
 pub const UNUSED: &[Definition] = &[
-    row(
-        "add.partitions.to.txn.retry.backoff.max.ms",
-        Int,
-        "100",
-        Stored,
-        TRANSACTIONS,
-    )
-    .valid(AtLeast(0)),
-    row(
-        "add.partitions.to.txn.retry.backoff.ms",
-        Int,
-        "20",
-        Stored,
-        TRANSACTIONS,
-    )
-    .valid(AtLeast(1)),
-    row(
-        "alter.config.policy.class.name",
-        Class,
-        "",
-        Stored,
-        POLICIES,
-    )
-    .without_default(),
-    row(
-        "alter.log.dirs.replication.quota.window.num",
-        Int,
-        "11",
-        Stored,
-        REPLICAS,
-    )
-    .valid(AtLeast(1)),
-    row(
-        "alter.log.dirs.replication.quota.window.size.seconds",
-        Int,
-        "1",
-        Stored,
-        REPLICAS,
-    )
-    .valid(AtLeast(1)),
-    row(
-        "auto.leader.rebalance.enable",
-        Boolean,
-        "true",
-        Stored,
-        REPLICAS,
-    ),
-    row("background.threads", Int, "10", Stored, THREADS)
-        .valid(AtLeast(1))
-        .dynamic(),
+    row("add.partitions.to.txn.retry.backoff.max.ms", Int, "100", Stored, TRANSACTIONS).valid(AtLeast(0)),
+    row("add.partitions.to.txn.retry.backoff.ms", Int, "20", Stored, TRANSACTIONS).valid(AtLeast(1)),
+    row("alter.config.policy.class.name", Class, "", Stored, POLICIES).without_default(),
+    row("alter.log.dirs.replication.quota.window.num", Int, "11", Stored, REPLICAS).valid(AtLeast(1)),
+    row("alter.log.dirs.replication.quota.window.size.seconds", Int, "1", Stored, REPLICAS).valid(AtLeast(1)),
+    row("auto.leader.rebalance.enable", Boolean, "true", Stored, REPLICAS),
+    row("background.threads", Int, "10", Stored, THREADS).valid(AtLeast(1)).dynamic(),
     row("broker.heartbeat.interval.ms", Int, "2000", Stored, QUORUM),
     row("broker.rack", String, "", Stored, RACK).without_default(),
     row("broker.session.timeout.ms", Int, "9000", Stored, QUORUM),
     row("client.quota.callback.class", Class, "", Stored, QUOTAS).without_default(),
     row("config.providers", List, "", Stored, PROVIDERS).dynamic(),
-    row(
-        "connection.failed.authentication.delay.ms",
-        Int,
-        "100",
-        Stored,
-        SASL,
-    )
-    .valid(AtLeast(0)),
+    row("connection.failed.authentication.delay.ms", Int, "100", Stored, SASL).valid(AtLeast(0)),
     row("connections.max.reauth.ms", Long, "0", Stored, SASL),
-    row(
-        "controlled.shutdown.enable",
-        Boolean,
-        "true",
-        Stored,
-        REPLICAS,
-    ),
-    row(
-        "controller.quorum.append.linger.ms",
-        Int,
-        "25",
-        Stored,
-        QUORUM,
-    )
-    .valid(AtLeast(0)),
-    row(
-        "controller.quorum.auto.join.enable",
-        Boolean,
-        "false",
-        Stored,
-        QUORUM,
-    ),
-    row(
-        "controller.quorum.bootstrap.servers",
-        List,
-        "",
-        Stored,
-        QUORUM,
-    ),
-    row(
-        "controller.quorum.election.backoff.max.ms",
-        Int,
-        "1000",
-        Stored,
-        QUORUM,
-    )
-    .valid(AtLeast(0)),
-    row(
-        "controller.quorum.election.timeout.ms",
-        Int,
-        "1000",
-        Stored,
-        QUORUM,
-    )
-    .valid(AtLeast(0)),
-    row(
-        "controller.quorum.fetch.max.bytes",
-        Int,
-        "1048576",
-        Stored,
-        QUORUM,
-    )
-    .valid(AtLeast(1)),
-    row(
-        "controller.quorum.fetch.snapshot.max.bytes",
-        Int,
-        "1048576",
-        Stored,
-        QUORUM,
-    )
-    .valid(AtLeast(1)),
-    row(
-        "controller.quorum.fetch.timeout.ms",
-        Int,
-        "2000",
-        Stored,
-        QUORUM,
-    )
-    .valid(AtLeast(0)),
-    row(
-        "controller.quorum.request.timeout.ms",
-        Int,
-        "2000",
-        Stored,
-        QUORUM,
-    )
-    .valid(AtLeast(0)),
-    row(
-        "controller.quorum.retry.backoff.ms",
-        Int,
-        "20",
-        Stored,
-        QUORUM,
-    )
-    .valid(AtLeast(0)),
+    row("controlled.shutdown.enable", Boolean, "true", Stored, REPLICAS),
+    row("controller.quorum.append.linger.ms", Int, "25", Stored, QUORUM).valid(AtLeast(0)),
+    row("controller.quorum.auto.join.enable", Boolean, "false", Stored, QUORUM),
+    row("controller.quorum.bootstrap.servers", List, "", Stored, QUORUM),
+    row("controller.quorum.election.backoff.max.ms", Int, "1000", Stored, QUORUM).valid(AtLeast(0)),
+    row("controller.quorum.election.timeout.ms", Int, "1000", Stored, QUORUM).valid(AtLeast(0)),
+    row("controller.quorum.fetch.max.bytes", Int, "1048576", Stored, QUORUM).valid(AtLeast(1)),
+    row("controller.quorum.fetch.snapshot.max.bytes", Int, "1048576", Stored, QUORUM).valid(AtLeast(1)),
+    row("controller.quorum.fetch.timeout.ms", Int, "2000", Stored, QUORUM).valid(AtLeast(0)),
+    row("controller.quorum.request.timeout.ms", Int, "2000", Stored, QUORUM).valid(AtLeast(0)),
+    row("controller.quorum.retry.backoff.ms", Int, "20", Stored, QUORUM).valid(AtLeast(0)),
     row("controller.quorum.voters", List, "", Stored, QUORUM),
     row("controller.quota.window.num", Int, "11", Stored, QUOTAS).valid(AtLeast(1)),
-    row(
-        "controller.quota.window.size.seconds",
-        Int,
-        "1",
-        Stored,
-        QUOTAS,
-    )
-    .valid(AtLeast(1)),
+    row("controller.quota.window.size.seconds", Int, "1", Stored, QUOTAS).valid(AtLeast(1)),
     row("controller.socket.timeout.ms", Int, "30000", Stored, QUORUM),
     row("cordoned.log.dirs", List, "", Stored, FILES).per_broker(),
-    row(
-        "create.topic.policy.class.name",
-        Class,
-        "",
-        Stored,
-        POLICIES,
-    )
-    .without_default(),
-    row(
-        "delegation.token.expiry.check.interval.ms",
-        Long,
-        "3600000",
-        Stored,
-        TOKENS,
-    )
-    .valid(AtLeast(1)),
-    row(
-        "delegation.token.expiry.time.ms",
-        Long,
-        "86400000",
-        Stored,
-        TOKENS,
-    )
-    .valid(AtLeast(1)),
-    row(
-        "delegation.token.max.lifetime.ms",
-        Long,
-        "604800000",
-        Stored,
-        TOKENS,
-    )
-    .valid(AtLeast(1)),
+    row("create.topic.policy.class.name", Class, "", Stored, POLICIES).without_default(),
+    row("delegation.token.expiry.check.interval.ms", Long, "3600000", Stored, TOKENS).valid(AtLeast(1)),
+    row("delegation.token.expiry.time.ms", Long, "86400000", Stored, TOKENS).valid(AtLeast(1)),
+    row("delegation.token.max.lifetime.ms", Long, "604800000", Stored, TOKENS).valid(AtLeast(1)),
     row("delegation.token.secret.key", Password, "", Stored, TOKENS).without_default(),
-    row(
-        "delete.records.purgatory.purge.interval.requests",
-        Int,
-        "1",
-        Stored,
-        PURGATORY,
-    ),
+    row("delete.records.purgatory.purge.interval.requests", Int, "1", Stored, PURGATORY),
     row("early.start.listeners", List, "", Stored, AUTHORIZER).without_default(),
-    row(
-        "errors.deadletterqueue.auto.create.topics.enable",
-        Boolean,
-        "false",
-        Stored,
-        SHARE,
-    )
-    .dynamic(),
-    row(
-        "errors.deadletterqueue.topic.name.prefix",
-        String,
-        "dlq.",
-        Stored,
-        SHARE,
-    )
-    .dynamic(),
-    row(
-        "fetch.purgatory.purge.interval.requests",
-        Int,
-        "1000",
-        Stored,
-        PURGATORY,
-    ),
-    row(
-        "follower.fetch.last.tiered.offset.enable",
-        Boolean,
-        "false",
-        Stored,
-        REPLICAS,
-    )
-    .dynamic(),
-    row(
-        "group.consumer.assignment.interval.ms",
-        Int,
-        "1000",
-        Stored,
-        GROUPS,
-    )
-    .valid(AtLeast(0))
-    .dynamic(),
-    row(
-        "group.consumer.assignors",
-        List,
-        "uniform,range",
-        Stored,
-        GROUPS,
-    ),
-    row(
-        "group.consumer.max.assignment.interval.ms",
-        Int,
-        "15000",
-        Stored,
-        GROUPS,
-    )
-    .valid(AtLeast(0)),
-    row(
-        "group.consumer.max.heartbeat.interval.ms",
-        Int,
-        "15000",
-        Stored,
-        GROUPS,
-    )
-    .valid(AtLeast(1)),
+    row("errors.deadletterqueue.auto.create.topics.enable", Boolean, "false", Stored, SHARE).dynamic(),
+    row("errors.deadletterqueue.topic.name.prefix", String, "dlq.", Stored, SHARE).dynamic(),
+    row("fetch.purgatory.purge.interval.requests", Int, "1000", Stored, PURGATORY),
+    row("follower.fetch.last.tiered.offset.enable", Boolean, "false", Stored, REPLICAS).dynamic(),
+    row("group.consumer.assignment.interval.ms", Int, "1000", Stored, GROUPS).valid(AtLeast(0)).dynamic(),
+    row("group.consumer.assignors", List, "uniform,range", Stored, GROUPS),
+    row("group.consumer.max.assignment.interval.ms", Int, "15000", Stored, GROUPS).valid(AtLeast(0)),
+    row("group.consumer.max.heartbeat.interval.ms", Int, "15000", Stored, GROUPS).valid(AtLeast(1)),
     row("group.consumer.max.size", Int, "2147483647", Stored, GROUPS).valid(AtLeast(1)),
-    row(
-        "group.consumer.migration.policy",
-        String,
-        "bidirectional",
-        Stored,
-        GROUPS,
-    ),
-    row(
-        "group.consumer.min.assignment.interval.ms",
-        Int,
-        "0",
-        Stored,
-        GROUPS,
-    )
-    .valid(AtLeast(0)),
-    row(
-        "group.consumer.min.heartbeat.interval.ms",
-        Int,
-        "5000",
-        Stored,
-        GROUPS,
-    )
-    .valid(AtLeast(1)),
-    row(
-        "group.coordinator.append.linger.ms",
-        Int,
-        "-1",
-        Stored,
-        THREADS,
-    )
-    .valid(AtLeast(-1)),
-    row(
-        "group.coordinator.background.threads",
-        Int,
-        "2",
-        Stored,
-        THREADS,
-    )
-    .valid(AtLeast(1)),
-    row(
-        "group.coordinator.cached.buffer.max.bytes",
-        Int,
-        "1048588",
-        Stored,
-        THREADS,
-    )
-    .valid(AtLeast(524288))
-    .dynamic(),
-    row(
-        "group.coordinator.rebalance.protocols",
-        List,
-        "classic,consumer,streams",
-        Stored,
-        THREADS,
-    ),
+    row("group.consumer.migration.policy", String, "bidirectional", Stored, GROUPS),
+    row("group.consumer.min.assignment.interval.ms", Int, "0", Stored, GROUPS).valid(AtLeast(0)),
+    row("group.consumer.min.heartbeat.interval.ms", Int, "5000", Stored, GROUPS).valid(AtLeast(1)),
+    row("group.coordinator.append.linger.ms", Int, "-1", Stored, THREADS).valid(AtLeast(-1)),
+    row("group.coordinator.background.threads", Int, "2", Stored, THREADS).valid(AtLeast(1)),
+    row("group.coordinator.cached.buffer.max.bytes", Int, "1048588", Stored, THREADS).valid(AtLeast(524288)).dynamic(),
+    row("group.coordinator.rebalance.protocols", List, "classic,consumer,streams", Stored, THREADS),
     row("group.coordinator.threads", Int, "4", Stored, THREADS).valid(AtLeast(1)),
-    row(
-        "group.share.assignment.interval.ms",
-        Int,
-        "1000",
-        Stored,
-        SHARE,
-    )
-    .valid(AtLeast(0))
-    .dynamic(),
+    row("group.share.assignment.interval.ms", Int, "1000", Stored, SHARE).valid(AtLeast(0)).dynamic(),
     row("group.share.assignors", List, "simple", Stored, SHARE),
     row("group.share.delivery.count.limit", Int, "5", Stored, SHARE).valid(Between(2, 10)),
-    row(
-        "group.share.heartbeat.interval.ms",
-        Int,
-        "5000",
-        Stored,
-        SHARE,
-    )
-    .valid(AtLeast(1)),
-    row(
-        "group.share.max.assignment.interval.ms",
-        Int,
-        "15000",
-        Stored,
-        SHARE,
-    )
-    .valid(AtLeast(0)),
-    row(
-        "group.share.max.delivery.count.limit",
-        Int,
-        "10",
-        Stored,
-        SHARE,
-    )
-    .valid(Between(5, 25)),
-    row(
-        "group.share.max.heartbeat.interval.ms",
-        Int,
-        "15000",
-        Stored,
-        SHARE,
-    )
-    .valid(AtLeast(1)),
-    row(
-        "group.share.max.partition.max.record.locks",
-        Int,
-        "4000",
-        Stored,
-        SHARE,
-    )
-    .valid(Between(2000, 10000)),
-    row(
-        "group.share.max.record.lock.duration.ms",
-        Int,
-        "60000",
-        Stored,
-        SHARE,
-    )
-    .valid(Between(30000, 3600000)),
-    row(
-        "group.share.max.session.timeout.ms",
-        Int,
-        "60000",
-        Stored,
-        SHARE,
-    )
-    .valid(AtLeast(1)),
+    row("group.share.heartbeat.interval.ms", Int, "5000", Stored, SHARE).valid(AtLeast(1)),
+    row("group.share.max.assignment.interval.ms", Int, "15000", Stored, SHARE).valid(AtLeast(0)),
+    row("group.share.max.delivery.count.limit", Int, "10", Stored, SHARE).valid(Between(5, 25)),
+    row("group.share.max.heartbeat.interval.ms", Int, "15000", Stored, SHARE).valid(AtLeast(1)),
+    row("group.share.max.partition.max.record.locks", Int, "4000", Stored, SHARE).valid(Between(2000, 10000)),
+    row("group.share.max.record.lock.duration.ms", Int, "60000", Stored, SHARE).valid(Between(30000, 3600000)),
+    row("group.share.max.session.timeout.ms", Int, "60000", Stored, SHARE).valid(AtLeast(1)),
     row("group.share.max.share.sessions", Int, "2000", Stored, SHARE).valid(AtLeast(1)),
     row("group.share.max.size", Int, "200", Stored, SHARE).valid(Between(1, 1000)),
-    row(
-        "group.share.min.assignment.interval.ms",
-        Int,
-        "0",
-        Stored,
-        SHARE,
-    )
-    .valid(AtLeast(0)),
-    row(
-        "group.share.min.delivery.count.limit",
-        Int,
-        "2",
-        Stored,
-        SHARE,
-    )
-    .valid(Between(2, 5)),
-    row(
-        "group.share.min.heartbeat.interval.ms",
-        Int,
-        "5000",
-        Stored,
-        SHARE,
-    )
-    .valid(AtLeast(1)),
-    row(
-        "group.share.min.partition.max.record.locks",
-        Int,
-        "100",
-        Stored,
-        SHARE,
-    )
-    .valid(Between(100, 2000)),
-    row(
-        "group.share.min.record.lock.duration.ms",
-        Int,
-        "15000",
-        Stored,
-        SHARE,
-    )
-    .valid(Between(1000, 30000)),
-    row(
-        "group.share.min.session.timeout.ms",
-        Int,
-        "45000",
-        Stored,
-        SHARE,
-    )
-    .valid(AtLeast(1)),
-    row(
-        "group.share.partition.max.record.locks",
-        Int,
-        "2000",
-        Stored,
-        SHARE,
-    )
-    .valid(Between(100, 10000)),
-    row(
-        "group.share.record.lock.duration.ms",
-        Int,
-        "30000",
-        Stored,
-        SHARE,
-    )
-    .valid(Between(1000, 3600000)),
-    row(
-        "group.share.session.timeout.ms",
-        Int,
-        "45000",
-        Stored,
-        SHARE,
-    )
-    .valid(AtLeast(1)),
-    row(
-        "group.streams.assignment.interval.ms",
-        Int,
-        "1000",
-        Stored,
-        STREAMS,
-    )
-    .valid(AtLeast(0))
-    .dynamic(),
+    row("group.share.min.assignment.interval.ms", Int, "0", Stored, SHARE).valid(AtLeast(0)),
+    row("group.share.min.delivery.count.limit", Int, "2", Stored, SHARE).valid(Between(2, 5)),
+    row("group.share.min.heartbeat.interval.ms", Int, "5000", Stored, SHARE).valid(AtLeast(1)),
+    row("group.share.min.partition.max.record.locks", Int, "100", Stored, SHARE).valid(Between(100, 2000)),
+    row("group.share.min.record.lock.duration.ms", Int, "15000", Stored, SHARE).valid(Between(1000, 30000)),
+    row("group.share.min.session.timeout.ms", Int, "45000", Stored, SHARE).valid(AtLeast(1)),
+    row("group.share.partition.max.record.locks", Int, "2000", Stored, SHARE).valid(Between(100, 10000)),
+    row("group.share.record.lock.duration.ms", Int, "30000", Stored, SHARE).valid(Between(1000, 3600000)),
+    row("group.share.session.timeout.ms", Int, "45000", Stored, SHARE).valid(AtLeast(1)),
+    row("group.streams.assignment.interval.ms", Int, "1000", Stored, STREAMS).valid(AtLeast(0)).dynamic(),
     row("group.streams.assignors", List, "sticky", Stored, STREAMS),
-    row(
-        "group.streams.heartbeat.interval.ms",
-        Int,
-        "5000",
-        Stored,
-        STREAMS,
-    )
-    .valid(AtLeast(1)),
-    row(
-        "group.streams.initial.rebalance.delay.ms",
-        Int,
-        "3000",
-        Stored,
-        STREAMS,
-    )
-    .valid(AtLeast(0)),
-    row(
-        "group.streams.max.assignment.interval.ms",
-        Int,
-        "15000",
-        Stored,
-        STREAMS,
-    )
-    .valid(AtLeast(0)),
-    row(
-        "group.streams.max.heartbeat.interval.ms",
-        Int,
-        "15000",
-        Stored,
-        STREAMS,
-    )
-    .valid(AtLeast(1)),
-    row(
-        "group.streams.max.session.timeout.ms",
-        Int,
-        "60000",
-        Stored,
-        STREAMS,
-    )
-    .valid(AtLeast(1)),
+    row("group.streams.heartbeat.interval.ms", Int, "5000", Stored, STREAMS).valid(AtLeast(1)),
+    row("group.streams.initial.rebalance.delay.ms", Int, "3000", Stored, STREAMS).valid(AtLeast(0)),
+    row("group.streams.max.assignment.interval.ms", Int, "15000", Stored, STREAMS).valid(AtLeast(0)),
+    row("group.streams.max.heartbeat.interval.ms", Int, "15000", Stored, STREAMS).valid(AtLeast(1)),
+    row("group.streams.max.session.timeout.ms", Int, "60000", Stored, STREAMS).valid(AtLeast(1)),
     row("group.streams.max.size", Int, "2147483647", Stored, STREAMS).valid(AtLeast(1)),
-    row(
-        "group.streams.max.standby.replicas",
-        Int,
-        "2",
-        Stored,
-        STREAMS,
-    )
-    .valid(AtLeast(0)),
-    row(
-        "group.streams.min.assignment.interval.ms",
-        Int,
-        "0",
-        Stored,
-        STREAMS,
-    )
-    .valid(AtLeast(0)),
-    row(
-        "group.streams.min.heartbeat.interval.ms",
-        Int,
-        "5000",
-        Stored,
-        STREAMS,
-    )
-    .valid(AtLeast(1)),
-    row(
-        "group.streams.min.session.timeout.ms",
-        Int,
-        "45000",
-        Stored,
-        STREAMS,
-    )
-    .valid(AtLeast(1)),
-    row(
-        "group.streams.num.standby.replicas",
-        Int,
-        "0",
-        Stored,
-        STREAMS,
-    )
-    .valid(AtLeast(0)),
-    row(
-        "group.streams.rack.aware.assignment.tags",
-        List,
-        "",
-        Stored,
-        STREAMS,
-    ),
-    row(
-        "group.streams.session.timeout.ms",
-        Int,
-        "45000",
-        Stored,
-        STREAMS,
-    )
-    .valid(AtLeast(1)),
-    row(
-        "group.streams.topology.description.plugin.class",
-        Class,
-        "",
-        Stored,
-        STREAMS,
-    )
-    .without_default(),
-    row(
-        "initial.broker.registration.timeout.ms",
-        Int,
-        "60000",
-        Stored,
-        QUORUM,
-    ),
+    row("group.streams.max.standby.replicas", Int, "2", Stored, STREAMS).valid(AtLeast(0)),
+    row("group.streams.min.assignment.interval.ms", Int, "0", Stored, STREAMS).valid(AtLeast(0)),
+    row("group.streams.min.heartbeat.interval.ms", Int, "5000", Stored, STREAMS).valid(AtLeast(1)),
+    row("group.streams.min.session.timeout.ms", Int, "45000", Stored, STREAMS).valid(AtLeast(1)),
+    row("group.streams.num.standby.replicas", Int, "0", Stored, STREAMS).valid(AtLeast(0)),
+    row("group.streams.rack.aware.assignment.tags", List, "", Stored, STREAMS),
+    row("group.streams.session.timeout.ms", Int, "45000", Stored, STREAMS).valid(AtLeast(1)),
+    row("group.streams.topology.description.plugin.class", Class, "", Stored, STREAMS).without_default(),
+    row("initial.broker.registration.timeout.ms", Int, "60000", Stored, QUORUM),
     row("inter.broker.listener.name", String, "", Stored, REPLICAS).without_default(),
-    row(
-        "kafka.metrics.polling.interval.secs",
-        Int,
-        "10",
-        Stored,
-        METRICS,
-    )
-    .valid(AtLeast(1)),
+    row("kafka.metrics.polling.interval.secs", Int, "10", Stored, METRICS).valid(AtLeast(1)),
     row("kafka.metrics.reporters", List, "", Stored, METRICS),
-    row(
-        "leader.imbalance.check.interval.seconds",
-        Long,
-        "300",
-        Stored,
-        REPLICAS,
-    )
-    .valid(AtLeast(1)),
-    row("log.cleaner.backoff.ms", Long, "15000", Stored, CLEANER)
-        .valid(AtLeast(0))
-        .dynamic(),
-    row(
-        "log.cleaner.dedupe.buffer.size",
-        Long,
-        "134217728",
-        Stored,
-        CLEANER,
-    )
-    .dynamic(),
-    row(
-        "log.cleaner.io.buffer.load.factor",
-        Double,
-        "0.9",
-        Stored,
-        CLEANER,
-    )
-    .dynamic(),
-    row("log.cleaner.io.buffer.size", Int, "524288", Stored, CLEANER)
-        .valid(AtLeast(0))
-        .dynamic(),
-    row(
-        "log.cleaner.io.max.bytes.per.second",
-        Double,
-        "1.7976931348623157E308",
-        Stored,
-        CLEANER,
-    )
-    .dynamic(),
-    row("log.cleaner.threads", Int, "1", Stored, CLEANER)
-        .valid(AtLeast(0))
-        .dynamic(),
+    row("leader.imbalance.check.interval.seconds", Long, "300", Stored, REPLICAS).valid(AtLeast(1)),
+    row("log.cleaner.backoff.ms", Long, "15000", Stored, CLEANER).valid(AtLeast(0)).dynamic(),
+    row("log.cleaner.dedupe.buffer.size", Long, "134217728", Stored, CLEANER).dynamic(),
+    row("log.cleaner.io.buffer.load.factor", Double, "0.9", Stored, CLEANER).dynamic(),
+    row("log.cleaner.io.buffer.size", Int, "524288", Stored, CLEANER).valid(AtLeast(0)).dynamic(),
+    row("log.cleaner.io.max.bytes.per.second", Double, "1.7976931348623157E308", Stored, CLEANER).dynamic(),
+    row("log.cleaner.threads", Int, "1", Stored, CLEANER).valid(AtLeast(0)).dynamic(),
     row("log.dir.failure.timeout.ms", Long, "30000", Stored, FILES).valid(AtLeast(1)),
-    row(
-        "log.flush.offset.checkpoint.interval.ms",
-        Int,
-        "60000",
-        Stored,
-        FILES,
-    )
-    .valid(AtLeast(0)),
-    row(
-        "log.flush.start.offset.checkpoint.interval.ms",
-        Int,
-        "60000",
-        Stored,
-        FILES,
-    )
-    .valid(AtLeast(0)),
-    row("log.remote.copy.lag.bytes", Long, "-1", Stored, TIERED)
-        .valid(AtLeast(-1))
-        .dynamic(),
-    row("log.remote.copy.lag.ms", Long, "0", Stored, TIERED)
-        .valid(AtLeast(-1))
-        .dynamic(),
-    row(
-        "log.retention.check.interval.ms",
-        Long,
-        "300000",
-        Stored,
-        FILES,
-    )
-    .valid(AtLeast(1)),
-    row(
-        "max.connection.creation.rate",
-        Int,
-        "2147483647",
-        Stored,
-        SOCKETS,
-    )
-    .valid(AtLeast(0))
-    .dynamic(),
-    row("max.connections.per.ip", Int, "2147483647", Stored, SOCKETS)
-        .valid(AtLeast(0))
-        .dynamic(),
-    row(
-        "max.connections.per.ip.overrides",
-        String,
-        "",
-        Stored,
-        SOCKETS,
-    )
-    .dynamic(),
-    row(
-        "max.incremental.fetch.session.cache.slots",
-        Int,
-        "1000",
-        Stored,
-        SESSIONS,
-    )
-    .valid(AtLeast(0)),
+    row("log.flush.offset.checkpoint.interval.ms", Int, "60000", Stored, FILES).valid(AtLeast(0)),
+    row("log.flush.start.offset.checkpoint.interval.ms", Int, "60000", Stored, FILES).valid(AtLeast(0)),
+    row("log.remote.copy.lag.bytes", Long, "-1", Stored, TIERED).valid(AtLeast(-1)).dynamic(),
+    row("log.remote.copy.lag.ms", Long, "0", Stored, TIERED).valid(AtLeast(-1)).dynamic(),
+    row("log.retention.check.interval.ms", Long, "300000", Stored, FILES).valid(AtLeast(1)),
+    row("max.connection.creation.rate", Int, "2147483647", Stored, SOCKETS).valid(AtLeast(0)).dynamic(),
+    row("max.connections.per.ip", Int, "2147483647", Stored, SOCKETS).valid(AtLeast(0)).dynamic(),
+    row("max.connections.per.ip.overrides", String, "", Stored, SOCKETS).dynamic(),
+    row("max.incremental.fetch.session.cache.slots", Int, "1000", Stored, SESSIONS).valid(AtLeast(0)),
     row("metadata.log.dir", String, "", Stored, QUORUM).without_default(),
-    row(
-        "metadata.log.max.record.bytes.between.snapshots",
-        Long,
-        "20971520",
-        Stored,
-        QUORUM,
-    )
-    .valid(AtLeast(1)),
-    row(
-        "metadata.log.max.snapshot.interval.ms",
-        Long,
-        "3600000",
-        Stored,
-        QUORUM,
-    )
-    .valid(AtLeast(0)),
-    row(
-        "metadata.log.segment.bytes",
-        Int,
-        "1073741824",
-        Stored,
-        QUORUM,
-    )
-    .valid(AtLeast(8388608)),
+    row("metadata.log.max.record.bytes.between.snapshots", Long, "20971520", Stored, QUORUM).valid(AtLeast(1)),
+    row("metadata.log.max.snapshot.interval.ms", Long, "3600000", Stored, QUORUM).valid(AtLeast(0)),
+    row("metadata.log.segment.bytes", Int, "1073741824", Stored, QUORUM).valid(AtLeast(8388608)),
     row("metadata.log.segment.ms", Long, "604800000", Stored, QUORUM),
     row("metadata.max.idle.interval.ms", Int, "500", Stored, QUORUM).valid(AtLeast(0)),
-    row(
-        "metadata.max.retention.bytes",
-        Long,
-        "104857600",
-        Stored,
-        QUORUM,
-    ),
-    row(
-        "metadata.max.retention.ms",
-        Long,
-        "604800000",
-        Stored,
-        QUORUM,
-    ),
-    row(
-        "metric.reporters",
-        List,
-        "org.apache.kafka.common.metrics.JmxReporter",
-        Stored,
-        METRICS,
-    )
-    .dynamic(),
+    row("metadata.max.retention.bytes", Long, "104857600", Stored, QUORUM),
+    row("metadata.max.retention.ms", Long, "604800000", Stored, QUORUM),
+    row("metric.reporters", List, "org.apache.kafka.common.metrics.JmxReporter", Stored, METRICS).dynamic(),
     row("metrics.num.samples", Int, "2", Stored, METRICS).valid(AtLeast(1)),
     row("metrics.recording.level", String, "INFO", Stored, METRICS),
     row("metrics.sample.window.ms", Long, "30000", Stored, METRICS).valid(AtLeast(1)),
-    row("num.io.threads", Int, "8", Stored, THREADS)
-        .valid(AtLeast(1))
-        .dynamic(),
-    row("num.network.threads", Int, "3", Stored, THREADS)
-        .valid(AtLeast(1))
-        .dynamic(),
-    row("num.recovery.threads.per.data.dir", Int, "2", Stored, FILES)
-        .valid(AtLeast(1))
-        .dynamic(),
-    row(
-        "num.replica.alter.log.dirs.threads",
-        Int,
-        "",
-        Stored,
-        REPLICAS,
-    )
-    .without_default(),
-    row("num.replica.fetchers", Int, "1", Stored, REPLICAS)
-        .valid(AtLeast(1))
-        .dynamic(),
+    row("num.io.threads", Int, "8", Stored, THREADS).valid(AtLeast(1)).dynamic(),
+    row("num.network.threads", Int, "3", Stored, THREADS).valid(AtLeast(1)).dynamic(),
+    row("num.recovery.threads.per.data.dir", Int, "2", Stored, FILES).valid(AtLeast(1)).dynamic(),
+    row("num.replica.alter.log.dirs.threads", Int, "", Stored, REPLICAS).without_default(),
+    row("num.replica.fetchers", Int, "1", Stored, REPLICAS).valid(AtLeast(1)).dynamic(),
     row("offsets.commit.timeout.ms", Int, "5000", Stored, GROUPS).valid(AtLeast(1)),
     row("offsets.load.buffer.size", Int, "5242880", Stored, GROUPS).valid(AtLeast(1)),
-    row(
-        "offsets.retention.check.interval.ms",
-        Long,
-        "600000",
-        Stored,
-        GROUPS,
-    )
-    .valid(AtLeast(1)),
+    row("offsets.retention.check.interval.ms", Long, "600000", Stored, GROUPS).valid(AtLeast(1)),
     row("offsets.topic.compression.codec", Int, "0", Stored, GROUPS),
-    row(
-        "offsets.topic.segment.bytes",
-        Int,
-        "104857600",
-        Stored,
-        GROUPS,
-    )
-    .valid(AtLeast(1)),
-    row(
-        "principal.builder.class",
-        Class,
-        "org.apache.kafka.common.security.authenticator.DefaultKafkaPrincipalBuilder",
-        Stored,
-        AUTHORIZER,
-    )
-    .per_broker(),
-    row(
-        "producer.purgatory.purge.interval.requests",
-        Int,
-        "1000",
-        Stored,
-        PURGATORY,
-    ),
+    row("offsets.topic.segment.bytes", Int, "104857600", Stored, GROUPS).valid(AtLeast(1)),
+    row("principal.builder.class", Class, "org.apache.kafka.common.security.authenticator.DefaultKafkaPrincipalBuilder", Stored, AUTHORIZER).per_broker(),
+    row("producer.purgatory.purge.interval.requests", Int, "1000", Stored, PURGATORY),
     row("queued.max.requests", Int, "500", Stored, THREADS).valid(AtLeast(1)),
     row("quota.window.num", Int, "11", Stored, QUOTAS).valid(AtLeast(1)),
     row("quota.window.size.seconds", Int, "1", Stored, QUOTAS).valid(AtLeast(1)),
-    row("remote.fetch.max.wait.ms", Int, "500", Stored, TIERED)
-        .valid(AtLeast(1))
-        .dynamic(),
-    row(
-        "remote.list.offsets.request.timeout.ms",
-        Long,
-        "30000",
-        Stored,
-        TIERED,
-    )
-    .valid(AtLeast(1))
-    .dynamic(),
-    row(
-        "remote.log.index.file.cache.total.size.bytes",
-        Long,
-        "1073741824",
-        Stored,
-        TIERED,
-    )
-    .valid(AtLeast(1))
-    .dynamic(),
-    row(
-        "remote.log.manager.copier.thread.pool.size",
-        Int,
-        "10",
-        Stored,
-        TIERED,
-    )
-    .valid(AtLeast(1))
-    .dynamic(),
-    row(
-        "remote.log.manager.copy.max.bytes.per.second",
-        Long,
-        "9223372036854775807",
-        Stored,
-        TIERED,
-    )
-    .valid(AtLeast(1))
-    .dynamic(),
-    row(
-        "remote.log.manager.copy.quota.window.num",
-        Int,
-        "11",
-        Stored,
-        TIERED,
-    )
-    .valid(AtLeast(1)),
-    row(
-        "remote.log.manager.copy.quota.window.size.seconds",
-        Int,
-        "1",
-        Stored,
-        TIERED,
-    )
-    .valid(AtLeast(1)),
-    row(
-        "remote.log.manager.expiration.thread.pool.size",
-        Int,
-        "10",
-        Stored,
-        TIERED,
-    )
-    .valid(AtLeast(1))
-    .dynamic(),
-    row(
-        "remote.log.manager.fetch.max.bytes.per.second",
-        Long,
-        "9223372036854775807",
-        Stored,
-        TIERED,
-    )
-    .valid(AtLeast(1))
-    .dynamic(),
-    row(
-        "remote.log.manager.fetch.quota.window.num",
-        Int,
-        "11",
-        Stored,
-        TIERED,
-    )
-    .valid(AtLeast(1)),
-    row(
-        "remote.log.manager.fetch.quota.window.size.seconds",
-        Int,
-        "1",
-        Stored,
-        TIERED,
-    )
-    .valid(AtLeast(1)),
-    row(
-        "remote.log.manager.follower.thread.pool.size",
-        Int,
-        "2",
-        Stored,
-        TIERED,
-    )
-    .valid(AtLeast(1))
-    .dynamic(),
-    row(
-        "remote.log.manager.task.interval.ms",
-        Long,
-        "30000",
-        Stored,
-        TIERED,
-    )
-    .valid(AtLeast(1)),
-    row(
-        "remote.log.manager.thread.pool.size",
-        Int,
-        "2",
-        Stored,
-        TIERED,
-    )
-    .valid(AtLeast(1)),
-    row(
-        "remote.log.metadata.custom.metadata.max.bytes",
-        Int,
-        "128",
-        Stored,
-        TIERED,
-    )
-    .valid(AtLeast(0)),
-    row(
-        "remote.log.metadata.manager.class.name",
-        String,
-        "org.apache.kafka.server.log.remote.metadata.storage.TopicBasedRemoteLogMetadataManager",
-        Stored,
-        TIERED,
-    ),
-    row(
-        "remote.log.metadata.manager.class.path",
-        String,
-        "",
-        Stored,
-        TIERED,
-    )
-    .without_default(),
-    row(
-        "remote.log.metadata.manager.impl.prefix",
-        String,
-        "rlmm.config.",
-        Stored,
-        TIERED,
-    ),
-    row(
-        "remote.log.metadata.manager.listener.name",
-        String,
-        "",
-        Stored,
-        TIERED,
-    )
-    .without_default(),
-    row(
-        "remote.log.reader.max.pending.tasks",
-        Int,
-        "100",
-        Stored,
-        TIERED,
-    )
-    .valid(AtLeast(1)),
-    row("remote.log.reader.threads", Int, "10", Stored, TIERED)
-        .valid(AtLeast(1))
-        .dynamic(),
-    row(
-        "remote.log.storage.manager.class.name",
-        String,
-        "",
-        Stored,
-        TIERED,
-    )
-    .without_default(),
-    row(
-        "remote.log.storage.manager.class.path",
-        String,
-        "",
-        Stored,
-        TIERED,
-    )
-    .without_default(),
-    row(
-        "remote.log.storage.manager.impl.prefix",
-        String,
-        "rsm.config.",
-        Stored,
-        TIERED,
-    ),
-    row(
-        "remote.log.storage.system.enable",
-        Boolean,
-        "false",
-        Stored,
-        TIERED,
-    )
-    .valid(Only("false", NOT_TIERED)),
+    row("remote.fetch.max.wait.ms", Int, "500", Stored, TIERED).valid(AtLeast(1)).dynamic(),
+    row("remote.list.offsets.request.timeout.ms", Long, "30000", Stored, TIERED).valid(AtLeast(1)).dynamic(),
+    row("remote.log.index.file.cache.total.size.bytes", Long, "1073741824", Stored, TIERED).valid(AtLeast(1)).dynamic(),
+    row("remote.log.manager.copier.thread.pool.size", Int, "10", Stored, TIERED).valid(AtLeast(1)).dynamic(),
+    row("remote.log.manager.copy.max.bytes.per.second", Long, "9223372036854775807", Stored, TIERED).valid(AtLeast(1)).dynamic(),
+    row("remote.log.manager.copy.quota.window.num", Int, "11", Stored, TIERED).valid(AtLeast(1)),
+    row("remote.log.manager.copy.quota.window.size.seconds", Int, "1", Stored, TIERED).valid(AtLeast(1)),
+    row("remote.log.manager.expiration.thread.pool.size", Int, "10", Stored, TIERED).valid(AtLeast(1)).dynamic(),
+    row("remote.log.manager.fetch.max.bytes.per.second", Long, "9223372036854775807", Stored, TIERED).valid(AtLeast(1)).dynamic(),
+    row("remote.log.manager.fetch.quota.window.num", Int, "11", Stored, TIERED).valid(AtLeast(1)),
+    row("remote.log.manager.fetch.quota.window.size.seconds", Int, "1", Stored, TIERED).valid(AtLeast(1)),
+    row("remote.log.manager.follower.thread.pool.size", Int, "2", Stored, TIERED).valid(AtLeast(1)).dynamic(),
+    row("remote.log.manager.task.interval.ms", Long, "30000", Stored, TIERED).valid(AtLeast(1)),
+    row("remote.log.manager.thread.pool.size", Int, "2", Stored, TIERED).valid(AtLeast(1)),
+    row("remote.log.metadata.custom.metadata.max.bytes", Int, "128", Stored, TIERED).valid(AtLeast(0)),
+    row("remote.log.metadata.manager.class.name", String, "org.apache.kafka.server.log.remote.metadata.storage.TopicBasedRemoteLogMetadataManager", Stored, TIERED),
+    row("remote.log.metadata.manager.class.path", String, "", Stored, TIERED).without_default(),
+    row("remote.log.metadata.manager.impl.prefix", String, "rlmm.config.", Stored, TIERED),
+    row("remote.log.metadata.manager.listener.name", String, "", Stored, TIERED).without_default(),
+    row("remote.log.reader.max.pending.tasks", Int, "100", Stored, TIERED).valid(AtLeast(1)),
+    row("remote.log.reader.threads", Int, "10", Stored, TIERED).valid(AtLeast(1)).dynamic(),
+    row("remote.log.storage.manager.class.name", String, "", Stored, TIERED).without_default(),
+    row("remote.log.storage.manager.class.path", String, "", Stored, TIERED).without_default(),
+    row("remote.log.storage.manager.impl.prefix", String, "rsm.config.", Stored, TIERED),
+    row("remote.log.storage.system.enable", Boolean, "false", Stored, TIERED).valid(Only("false", NOT_TIERED)),
     row("replica.fetch.backoff.ms", Int, "1000", Stored, REPLICAS).valid(AtLeast(0)),
     row("replica.fetch.max.bytes", Int, "1048576", Stored, REPLICAS).valid(AtLeast(0)),
     row("replica.fetch.min.bytes", Int, "1", Stored, REPLICAS),
-    row(
-        "replica.fetch.response.max.bytes",
-        Int,
-        "10485760",
-        Stored,
-        REPLICAS,
-    )
-    .valid(AtLeast(0)),
+    row("replica.fetch.response.max.bytes", Int, "10485760", Stored, REPLICAS).valid(AtLeast(0)),
     row("replica.fetch.wait.max.ms", Int, "500", Stored, REPLICAS),
-    row(
-        "replica.high.watermark.checkpoint.interval.ms",
-        Long,
-        "5000",
-        Stored,
-        REPLICAS,
-    ),
+    row("replica.high.watermark.checkpoint.interval.ms", Long, "5000", Stored, REPLICAS),
     row("replica.lag.time.max.ms", Long, "30000", Stored, REPLICAS),
     row("replica.selector.class", String, "", Stored, REPLICAS).without_default(),
-    row(
-        "replica.socket.receive.buffer.bytes",
-        Int,
-        "65536",
-        Stored,
-        REPLICAS,
-    ),
+    row("replica.socket.receive.buffer.bytes", Int, "65536", Stored, REPLICAS),
     row("replica.socket.timeout.ms", Int, "30000", Stored, REPLICAS),
     row("replication.quota.window.num", Int, "11", Stored, REPLICAS).valid(AtLeast(1)),
-    row(
-        "replication.quota.window.size.seconds",
-        Int,
-        "1",
-        Stored,
-        REPLICAS,
-    )
-    .valid(AtLeast(1)),
+    row("replication.quota.window.size.seconds", Int, "1", Stored, REPLICAS).valid(AtLeast(1)),
     row("request.timeout.ms", Int, "30000", Stored, REPLICAS),
-    row(
-        "sasl.client.callback.handler.class",
-        Class,
-        "",
-        Stored,
-        SASL,
-    )
-    .without_default(),
+    row("sasl.client.callback.handler.class", Class, "", Stored, SASL).without_default(),
     row("sasl.enabled.mechanisms", List, "GSSAPI", Stored, SASL).per_broker(),
-    row("sasl.jaas.config", Password, "", Stored, SASL)
-        .without_default()
-        .per_broker(),
-    row(
-        "sasl.kerberos.kinit.cmd",
-        String,
-        "/usr/bin/kinit",
-        Stored,
-        SASL,
-    )
-    .per_broker(),
-    row(
-        "sasl.kerberos.min.time.before.relogin",
-        Long,
-        "60000",
-        Stored,
-        SASL,
-    )
-    .per_broker(),
-    row(
-        "sasl.kerberos.principal.to.local.rules",
-        List,
-        "DEFAULT",
-        Stored,
-        SASL,
-    )
-    .per_broker(),
-    row("sasl.kerberos.service.name", String, "", Stored, SASL)
-        .without_default()
-        .per_broker(),
-    row(
-        "sasl.kerberos.ticket.renew.jitter",
-        Double,
-        "0.05",
-        Stored,
-        SASL,
-    )
-    .per_broker(),
-    row(
-        "sasl.kerberos.ticket.renew.window.factor",
-        Double,
-        "0.8",
-        Stored,
-        SASL,
-    )
-    .per_broker(),
+    row("sasl.jaas.config", Password, "", Stored, SASL).without_default().per_broker(),
+    row("sasl.kerberos.kinit.cmd", String, "/usr/bin/kinit", Stored, SASL).per_broker(),
+    row("sasl.kerberos.min.time.before.relogin", Long, "60000", Stored, SASL).per_broker(),
+    row("sasl.kerberos.principal.to.local.rules", List, "DEFAULT", Stored, SASL).per_broker(),
+    row("sasl.kerberos.service.name", String, "", Stored, SASL).without_default().per_broker(),
+    row("sasl.kerberos.ticket.renew.jitter", Double, "0.05", Stored, SASL).per_broker(),
+    row("sasl.kerberos.ticket.renew.window.factor", Double, "0.8", Stored, SASL).per_broker(),
     row("sasl.login.callback.handler.class", Class, "", Stored, SASL).without_default(),
     row("sasl.login.class", Class, "", Stored, SASL).without_default(),
     row("sasl.login.connect.timeout.ms", Int, "", Stored, SASL).without_default(),
     row("sasl.login.read.timeout.ms", Int, "", Stored, SASL).without_default(),
-    row(
-        "sasl.login.refresh.buffer.seconds",
-        Short,
-        "300",
-        Stored,
-        SASL,
-    )
-    .per_broker(),
-    row(
-        "sasl.login.refresh.min.period.seconds",
-        Short,
-        "60",
-        Stored,
-        SASL,
-    )
-    .per_broker(),
-    row(
-        "sasl.login.refresh.window.factor",
-        Double,
-        "0.8",
-        Stored,
-        SASL,
-    )
-    .per_broker(),
-    row(
-        "sasl.login.refresh.window.jitter",
-        Double,
-        "0.05",
-        Stored,
-        SASL,
-    )
-    .per_broker(),
-    row(
-        "sasl.login.retry.backoff.max.ms",
-        Long,
-        "10000",
-        Stored,
-        SASL,
-    ),
+    row("sasl.login.refresh.buffer.seconds", Short, "300", Stored, SASL).per_broker(),
+    row("sasl.login.refresh.min.period.seconds", Short, "60", Stored, SASL).per_broker(),
+    row("sasl.login.refresh.window.factor", Double, "0.8", Stored, SASL).per_broker(),
+    row("sasl.login.refresh.window.jitter", Double, "0.05", Stored, SASL).per_broker(),
+    row("sasl.login.retry.backoff.max.ms", Long, "10000", Stored, SASL),
     row("sasl.login.retry.backoff.ms", Long, "100", Stored, SASL),
-    row(
-        "sasl.mechanism.controller.protocol",
-        String,
-        "GSSAPI",
-        Stored,
-        SASL,
-    ),
-    row(
-        "sasl.mechanism.inter.broker.protocol",
-        String,
-        "GSSAPI",
-        Stored,
-        SASL,
-    )
-    .per_broker(),
-    row(
-        "sasl.oauthbearer.allow.unverified.audience",
-        Boolean,
-        "false",
-        Stored,
-        SASL,
-    ),
-    row(
-        "sasl.oauthbearer.allow.unverified.issuer",
-        Boolean,
-        "false",
-        Stored,
-        SASL,
-    ),
-    row(
-        "sasl.oauthbearer.assertion.algorithm",
-        String,
-        "RS256",
-        Stored,
-        SASL,
-    ),
-    row(
-        "sasl.oauthbearer.assertion.claim.aud",
-        String,
-        "",
-        Stored,
-        SASL,
-    )
-    .without_default(),
-    row(
-        "sasl.oauthbearer.assertion.claim.exp.seconds",
-        Int,
-        "300",
-        Stored,
-        SASL,
-    )
-    .valid(Between(0, 86400)),
-    row(
-        "sasl.oauthbearer.assertion.claim.iss",
-        String,
-        "",
-        Stored,
-        SASL,
-    )
-    .without_default(),
-    row(
-        "sasl.oauthbearer.assertion.claim.jti.include",
-        Boolean,
-        "false",
-        Stored,
-        SASL,
-    ),
-    row(
-        "sasl.oauthbearer.assertion.claim.nbf.seconds",
-        Int,
-        "60",
-        Stored,
-        SASL,
-    )
-    .valid(Between(0, 3600)),
-    row(
-        "sasl.oauthbearer.assertion.claim.sub",
-        String,
-        "",
-        Stored,
-        SASL,
-    )
-    .without_default(),
+    row("sasl.mechanism.controller.protocol", String, "GSSAPI", Stored, SASL),
+    row("sasl.mechanism.inter.broker.protocol", String, "GSSAPI", Stored, SASL).per_broker(),
+    row("sasl.oauthbearer.allow.unverified.audience", Boolean, "false", Stored, SASL),
+    row("sasl.oauthbearer.allow.unverified.issuer", Boolean, "false", Stored, SASL),
+    row("sasl.oauthbearer.assertion.algorithm", String, "RS256", Stored, SASL),
+    row("sasl.oauthbearer.assertion.claim.aud", String, "", Stored, SASL).without_default(),
+    row("sasl.oauthbearer.assertion.claim.exp.seconds", Int, "300", Stored, SASL).valid(Between(0, 86400)),
+    row("sasl.oauthbearer.assertion.claim.iss", String, "", Stored, SASL).without_default(),
+    row("sasl.oauthbearer.assertion.claim.jti.include", Boolean, "false", Stored, SASL),
+    row("sasl.oauthbearer.assertion.claim.nbf.seconds", Int, "60", Stored, SASL).valid(Between(0, 3600)),
+    row("sasl.oauthbearer.assertion.claim.sub", String, "", Stored, SASL).without_default(),
     row("sasl.oauthbearer.assertion.file", String, "", Stored, SASL).without_default(),
-    row(
-        "sasl.oauthbearer.assertion.private.key.file",
-        String,
-        "",
-        Stored,
-        SASL,
-    )
-    .without_default(),
-    row(
-        "sasl.oauthbearer.assertion.private.key.passphrase",
-        Password,
-        "",
-        Stored,
-        SASL,
-    )
-    .without_default(),
-    row(
-        "sasl.oauthbearer.assertion.template.file",
-        String,
-        "",
-        Stored,
-        SASL,
-    )
-    .without_default(),
-    row(
-        "sasl.oauthbearer.client.credentials.client.id",
-        String,
-        "",
-        Stored,
-        SASL,
-    )
-    .without_default(),
-    row(
-        "sasl.oauthbearer.client.credentials.client.secret",
-        Password,
-        "",
-        Stored,
-        SASL,
-    )
-    .without_default(),
-    row(
-        "sasl.oauthbearer.clock.skew.seconds",
-        Int,
-        "30",
-        Stored,
-        SASL,
-    ),
+    row("sasl.oauthbearer.assertion.private.key.file", String, "", Stored, SASL).without_default(),
+    row("sasl.oauthbearer.assertion.private.key.passphrase", Password, "", Stored, SASL).without_default(),
+    row("sasl.oauthbearer.assertion.template.file", String, "", Stored, SASL).without_default(),
+    row("sasl.oauthbearer.client.credentials.client.id", String, "", Stored, SASL).without_default(),
+    row("sasl.oauthbearer.client.credentials.client.secret", Password, "", Stored, SASL).without_default(),
+    row("sasl.oauthbearer.clock.skew.seconds", Int, "30", Stored, SASL),
     row("sasl.oauthbearer.expected.audience", List, "", Stored, SASL),
     row("sasl.oauthbearer.expected.issuer", String, "", Stored, SASL).without_default(),
-    row(
-        "sasl.oauthbearer.jwks.endpoint.refresh.ms",
-        Long,
-        "3600000",
-        Stored,
-        SASL,
-    ),
-    row(
-        "sasl.oauthbearer.jwks.endpoint.retry.backoff.max.ms",
-        Long,
-        "10000",
-        Stored,
-        SASL,
-    ),
-    row(
-        "sasl.oauthbearer.jwks.endpoint.retry.backoff.ms",
-        Long,
-        "100",
-        Stored,
-        SASL,
-    ),
-    row(
-        "sasl.oauthbearer.jwks.endpoint.url",
-        String,
-        "",
-        Stored,
-        SASL,
-    )
-    .without_default(),
-    row(
-        "sasl.oauthbearer.jwt.retriever.class",
-        Class,
-        "org.apache.kafka.common.security.oauthbearer.DefaultJwtRetriever",
-        Stored,
-        SASL,
-    ),
-    row(
-        "sasl.oauthbearer.jwt.validator.class",
-        Class,
-        "org.apache.kafka.common.security.oauthbearer.DefaultJwtValidator",
-        Stored,
-        SASL,
-    ),
+    row("sasl.oauthbearer.jwks.endpoint.refresh.ms", Long, "3600000", Stored, SASL),
+    row("sasl.oauthbearer.jwks.endpoint.retry.backoff.max.ms", Long, "10000", Stored, SASL),
+    row("sasl.oauthbearer.jwks.endpoint.retry.backoff.ms", Long, "100", Stored, SASL),
+    row("sasl.oauthbearer.jwks.endpoint.url", String, "", Stored, SASL).without_default(),
+    row("sasl.oauthbearer.jwt.retriever.class", Class, "org.apache.kafka.common.security.oauthbearer.DefaultJwtRetriever", Stored, SASL),
+    row("sasl.oauthbearer.jwt.validator.class", Class, "org.apache.kafka.common.security.oauthbearer.DefaultJwtValidator", Stored, SASL),
     row("sasl.oauthbearer.scope", String, "", Stored, SASL).without_default(),
-    row(
-        "sasl.oauthbearer.scope.claim.name",
-        String,
-        "scope",
-        Stored,
-        SASL,
-    ),
-    row(
-        "sasl.oauthbearer.sub.claim.name",
-        String,
-        "sub",
-        Stored,
-        SASL,
-    ),
-    row(
-        "sasl.oauthbearer.token.endpoint.url",
-        String,
-        "",
-        Stored,
-        SASL,
-    )
-    .without_default(),
-    row(
-        "sasl.server.callback.handler.class",
-        Class,
-        "",
-        Stored,
-        SASL,
-    )
-    .without_default(),
+    row("sasl.oauthbearer.scope.claim.name", String, "scope", Stored, SASL),
+    row("sasl.oauthbearer.sub.claim.name", String, "sub", Stored, SASL),
+    row("sasl.oauthbearer.token.endpoint.url", String, "", Stored, SASL).without_default(),
+    row("sasl.server.callback.handler.class", Class, "", Stored, SASL).without_default(),
     row("sasl.server.max.receive.size", Int, "524288", Stored, SASL),
-    row(
-        "security.inter.broker.protocol",
-        String,
-        "PLAINTEXT",
-        Stored,
-        REPLICAS,
-    )
-    .valid(OneOf(&["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"])),
+    row("security.inter.broker.protocol", String, "PLAINTEXT", Stored, REPLICAS).valid(OneOf(&["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"])),
     row("security.providers", String, "", Stored, TLS).without_default(),
-    row(
-        "share.coordinator.append.linger.ms",
-        Int,
-        "-1",
-        Stored,
-        SHARE,
-    )
-    .valid(AtLeast(-1)),
-    row(
-        "share.coordinator.cached.buffer.max.bytes",
-        Int,
-        "1048588",
-        Stored,
-        SHARE,
-    )
-    .valid(AtLeast(524288))
-    .dynamic(),
-    row(
-        "share.coordinator.load.buffer.size",
-        Int,
-        "5242880",
-        Stored,
-        SHARE,
-    )
-    .valid(AtLeast(1)),
-    row(
-        "share.coordinator.snapshot.update.records.per.snapshot",
-        Int,
-        "500",
-        Stored,
-        SHARE,
-    )
-    .valid(Between(0, 500)),
-    row(
-        "share.coordinator.state.topic.compression.codec",
-        Int,
-        "0",
-        Stored,
-        SHARE,
-    ),
-    row(
-        "share.coordinator.state.topic.min.isr",
-        Short,
-        "2",
-        Stored,
-        SHARE,
-    )
-    .valid(AtLeast(1)),
-    row(
-        "share.coordinator.state.topic.num.partitions",
-        Int,
-        "50",
-        Stored,
-        SHARE,
-    )
-    .valid(AtLeast(1)),
-    row(
-        "share.coordinator.state.topic.replication.factor",
-        Short,
-        "3",
-        Stored,
-        SHARE,
-    )
-    .valid(AtLeast(1)),
-    row(
-        "share.coordinator.state.topic.segment.bytes",
-        Int,
-        "104857600",
-        Stored,
-        SHARE,
-    )
-    .valid(AtLeast(1)),
+    row("share.coordinator.append.linger.ms", Int, "-1", Stored, SHARE).valid(AtLeast(-1)),
+    row("share.coordinator.cached.buffer.max.bytes", Int, "1048588", Stored, SHARE).valid(AtLeast(524288)).dynamic(),
+    row("share.coordinator.load.buffer.size", Int, "5242880", Stored, SHARE).valid(AtLeast(1)),
+    row("share.coordinator.snapshot.update.records.per.snapshot", Int, "500", Stored, SHARE).valid(Between(0, 500)),
+    row("share.coordinator.state.topic.compression.codec", Int, "0", Stored, SHARE),
+    row("share.coordinator.state.topic.min.isr", Short, "2", Stored, SHARE).valid(AtLeast(1)),
+    row("share.coordinator.state.topic.num.partitions", Int, "50", Stored, SHARE).valid(AtLeast(1)),
+    row("share.coordinator.state.topic.replication.factor", Short, "3", Stored, SHARE).valid(AtLeast(1)),
+    row("share.coordinator.state.topic.segment.bytes", Int, "104857600", Stored, SHARE).valid(AtLeast(1)),
     row("share.coordinator.threads", Int, "1", Stored, SHARE).valid(AtLeast(1)),
-    row(
-        "share.coordinator.write.timeout.ms",
-        Int,
-        "5000",
-        Stored,
-        SHARE,
-    )
-    .valid(AtLeast(1)),
-    row(
-        "share.fetch.purgatory.purge.interval.requests",
-        Int,
-        "1000",
-        Stored,
-        PURGATORY,
-    ),
-    row(
-        "socket.connection.setup.timeout.max.ms",
-        Long,
-        "30000",
-        Stored,
-        SOCKETS,
-    ),
-    row(
-        "socket.connection.setup.timeout.ms",
-        Long,
-        "10000",
-        Stored,
-        SOCKETS,
-    ),
+    row("share.coordinator.write.timeout.ms", Int, "5000", Stored, SHARE).valid(AtLeast(1)),
+    row("share.fetch.purgatory.purge.interval.requests", Int, "1000", Stored, PURGATORY),
+    row("socket.connection.setup.timeout.max.ms", Long, "30000", Stored, SOCKETS),
+    row("socket.connection.setup.timeout.ms", Long, "10000", Stored, SOCKETS),
     row("socket.listen.backlog.size", Int, "50", Stored, SOCKETS).valid(AtLeast(1)),
-    row(
-        "socket.receive.buffer.bytes",
-        Int,
-        "102400",
-        Stored,
-        SOCKETS,
-    ),
+    row("socket.receive.buffer.bytes", Int, "102400", Stored, SOCKETS),
     row("socket.send.buffer.bytes", Int, "102400", Stored, SOCKETS),
     row("ssl.allow.dn.changes", Boolean, "false", Stored, TLS),
     row("ssl.allow.san.changes", Boolean, "false", Stored, TLS),
     row("ssl.cipher.suites", List, "", Stored, TLS).per_broker(),
-    row("ssl.client.auth", String, "none", Stored, TLS)
-        .valid(OneOf(&["required", "requested", "none"]))
-        .per_broker(),
-    row(
-        "ssl.enabled.protocols",
-        List,
-        "TLSv1.2,TLSv1.3",
-        Stored,
-        TLS,
-    )
-    .per_broker(),
-    row(
-        "ssl.endpoint.identification.algorithm",
-        String,
-        "https",
-        Stored,
-        TLS,
-    )
-    .per_broker(),
-    row("ssl.engine.factory.class", Class, "", Stored, TLS)
-        .without_default()
-        .per_broker(),
-    row("ssl.key.password", Password, "", Stored, TLS)
-        .without_default()
-        .per_broker(),
+    row("ssl.client.auth", String, "none", Stored, TLS).valid(OneOf(&["required", "requested", "none"])).per_broker(),
+    row("ssl.enabled.protocols", List, "TLSv1.2,TLSv1.3", Stored, TLS).per_broker(),
+    row("ssl.endpoint.identification.algorithm", String, "https", Stored, TLS).per_broker(),
+    row("ssl.engine.factory.class", Class, "", Stored, TLS).without_default().per_broker(),
+    row("ssl.key.password", Password, "", Stored, TLS).without_default().per_broker(),
     row("ssl.keymanager.algorithm", String, "SunX509", Stored, TLS).per_broker(),
-    row("ssl.keystore.certificate.chain", Password, "", Stored, TLS)
-        .without_default()
-        .per_broker(),
-    row("ssl.keystore.key", Password, "", Stored, TLS)
-        .without_default()
-        .per_broker(),
-    row("ssl.keystore.location", String, "", Stored, TLS)
-        .without_default()
-        .per_broker(),
-    row("ssl.keystore.password", Password, "", Stored, TLS)
-        .without_default()
-        .per_broker(),
+    row("ssl.keystore.certificate.chain", Password, "", Stored, TLS).without_default().per_broker(),
+    row("ssl.keystore.key", Password, "", Stored, TLS).without_default().per_broker(),
+    row("ssl.keystore.location", String, "", Stored, TLS).without_default().per_broker(),
+    row("ssl.keystore.password", Password, "", Stored, TLS).without_default().per_broker(),
     row("ssl.keystore.type", String, "JKS", Stored, TLS).per_broker(),
-    row(
-        "ssl.principal.mapping.rules",
-        String,
-        "DEFAULT",
-        Stored,
-        TLS,
-    ),
+    row("ssl.principal.mapping.rules", String, "DEFAULT", Stored, TLS),
     row("ssl.protocol", String, "TLSv1.3", Stored, TLS).per_broker(),
-    row("ssl.provider", String, "", Stored, TLS)
-        .without_default()
-        .per_broker(),
-    row("ssl.secure.random.implementation", String, "", Stored, TLS)
-        .without_default()
-        .per_broker(),
+    row("ssl.provider", String, "", Stored, TLS).without_default().per_broker(),
+    row("ssl.secure.random.implementation", String, "", Stored, TLS).without_default().per_broker(),
     row("ssl.trustmanager.algorithm", String, "PKIX", Stored, TLS).per_broker(),
-    row("ssl.truststore.certificates", Password, "", Stored, TLS)
-        .without_default()
-        .per_broker(),
-    row("ssl.truststore.location", String, "", Stored, TLS)
-        .without_default()
-        .per_broker(),
-    row("ssl.truststore.password", Password, "", Stored, TLS)
-        .without_default()
-        .per_broker(),
+    row("ssl.truststore.certificates", Password, "", Stored, TLS).without_default().per_broker(),
+    row("ssl.truststore.location", String, "", Stored, TLS).without_default().per_broker(),
+    row("ssl.truststore.password", Password, "", Stored, TLS).without_default().per_broker(),
     row("ssl.truststore.type", String, "JKS", Stored, TLS).per_broker(),
     row("telemetry.max.bytes", Int, "1048576", Stored, TELEMETRY).valid(AtLeast(1)),
-    row(
-        "transaction.abort.timed.out.transaction.cleanup.interval.ms",
-        Int,
-        "10000",
-        Stored,
-        TRANSACTIONS,
-    )
-    .valid(AtLeast(1)),
-    row(
-        "transaction.partition.verification.enable",
-        Boolean,
-        "true",
-        Stored,
-        TRANSACTIONS,
-    )
-    .dynamic(),
-    row(
-        "transaction.remove.expired.transaction.cleanup.interval.ms",
-        Int,
-        "3600000",
-        Stored,
-        TRANSACTIONS,
-    )
-    .valid(AtLeast(1)),
-    row(
-        "transaction.state.log.load.buffer.size",
-        Int,
-        "5242880",
-        Stored,
-        TRANSACTIONS,
-    )
-    .valid(AtLeast(1)),
-    row(
-        "transaction.state.log.segment.bytes",
-        Int,
-        "104857600",
-        Stored,
-        TRANSACTIONS,
-    )
-    .valid(AtLeast(1)),
-    row(
-        "transaction.two.phase.commit.enable",
-        Boolean,
-        "false",
-        Stored,
-        TRANSACTIONS,
-    ),
+    row("transaction.abort.timed.out.transaction.cleanup.interval.ms", Int, "10000", Stored, TRANSACTIONS).valid(AtLeast(1)),
+    row("transaction.partition.verification.enable", Boolean, "true", Stored, TRANSACTIONS).dynamic(),
+    row("transaction.remove.expired.transaction.cleanup.interval.ms", Int, "3600000", Stored, TRANSACTIONS).valid(AtLeast(1)),
+    row("transaction.state.log.load.buffer.size", Int, "5242880", Stored, TRANSACTIONS).valid(AtLeast(1)),
+    row("transaction.state.log.segment.bytes", Int, "104857600", Stored, TRANSACTIONS).valid(AtLeast(1)),
+    row("transaction.two.phase.commit.enable", Boolean, "false", Stored, TRANSACTIONS),
 ];
