@@ -24,11 +24,15 @@ impl Placement {
         self.node_id
     }
 
+    /// The epoch of this node's store.
+    pub fn epoch(&self) -> i32 {
+        i32::try_from(self.store_epoch).unwrap_or(i32::MAX)
+    }
+
     /// The epoch of that leadership: the partition's base plus the store's fence. It never goes
     /// back, for clients ignore metadata whose epoch does.
     pub fn leader_epoch(&self, partition: &PartitionMeta) -> LeaderEpoch {
-        let fence = i32::try_from(self.store_epoch).unwrap_or(i32::MAX);
-        LeaderEpoch(partition.epoch_base.saturating_add(fence))
+        LeaderEpoch(partition.epoch_base.saturating_add(self.epoch()))
     }
 
     /// The epoch of the coordinators on this node: the store's fence, so a later one is higher.

@@ -319,6 +319,23 @@ impl Log {
         read::read(&self.inner, from_offset, &limit, appended_bytes).await
     }
 
+    /// Payload bytes between the start and the end of the log, as they were appended; a start that is
+    /// not at a way mark of the index counts from the one before it.
+    ///
+    /// # Errors
+    /// As [`Log::read`].
+    pub async fn size_bytes(&self) -> Result<u64> {
+        let bounds = self.bounds();
+        if bounds.start_offset == 0 {
+            return Ok(bounds.appended_bytes);
+        }
+        if bounds.start_offset >= bounds.end_offset {
+            return Ok(0);
+        }
+        let before = lookup::bytes_before(&self.inner, bounds.start_offset).await?;
+        Ok(bounds.appended_bytes.saturating_sub(before))
+    }
+
     /// The first offset of an entry before which no entry has a timestamp at or above `timestamp`:
     /// where a search for that time starts. `None` if no entry can have one. Conservative: the entry
     /// there may itself be older; the caller reads on from it.

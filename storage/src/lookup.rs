@@ -205,6 +205,18 @@ pub(crate) async fn directories_from(
     Ok(found)
 }
 
+/// Payload bytes of `log` before `offset`, as its last way mark at or below has them.
+pub(crate) async fn bytes_before(log: &Inner, offset: u64) -> Result<u64> {
+    let Some(directory) = directory_at(&log.core, &log.key, offset).await? else {
+        return Ok(0);
+    };
+    let Some(segment) = log.core.segments.get(directory.segment) else {
+        return Ok(directory.bytes_before);
+    };
+    let index = last_index_before(&log.core, &log.key, &segment, offset).await?;
+    Ok(index.map_or(directory.bytes_before, |index| index.appended_bytes))
+}
+
 /// The directory rows of `log`, lowest offset first, while `wanted` takes them.
 pub(crate) async fn directories(
     core: &Core,

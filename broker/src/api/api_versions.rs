@@ -4,16 +4,20 @@
 //! UNSUPPORTED_VERSION and our range, so that the client can ask again (KIP-511).
 //!
 //! v3 flexible, and carries the client's software name and version; v4 allows features whose lowest
-//! level is 0. No features are finalized, and a tagged field that holds its default is never sent:
-//! librdkafka before 2.1.1 loses its place in them.
+//! level is 0. The features of `features.rs` are told as supported and as agreed on. A tagged field
+//! that holds its default is never sent: librdkafka before 2.1.1 loses its place in them.
 
 use bytes::BytesMut;
 use futures::FutureExt;
 use kafka_protocol::ResponseError;
-use kafka_protocol::messages::api_versions_response::ApiVersion;
+use kafka_protocol::messages::api_versions_response::{
+    ApiVersion, FinalizedFeatureKey, SupportedFeatureKey,
+};
 use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, ApiVersionsResponse};
+use kafka_protocol::protocol::StrBytes;
 
 use super::context::Context;
+use super::features::{FEATURES, Feature};
 use super::session::ClientSoftware;
 use super::{Api, Outcome, Stages, TABLE, reply};
 
@@ -51,7 +55,31 @@ pub async fn handle(ctx: &Context, request: ApiVersionsRequest) -> ApiVersionsRe
             version: version.to_owned(),
         });
     }
-    ApiVersionsResponse::default().with_api_keys(TABLE.iter().map(range).collect())
+    let response = ApiVersionsResponse::default().with_api_keys(TABLE.iter().map(range).collect());
+    match ctx.version {
+        ..3 => response,
+        3.. => response
+            .with_supported_features(FEATURES.iter().map(supported).collect())
+            .with_finalized_features_epoch(FINALIZED_EPOCH)
+            .with_finalized_features(FEATURES.iter().map(finalized).collect()),
+    }
+}
+
+/// Levels of features do not change while a broker runs.
+const FINALIZED_EPOCH: i64 = 1;
+
+fn supported(feature: &Feature) -> SupportedFeatureKey {
+    SupportedFeatureKey::default()
+        .with_name(StrBytes::from_static_str(feature.name))
+        .with_min_version(feature.supported.0)
+        .with_max_version(feature.supported.1)
+}
+
+fn finalized(feature: &Feature) -> FinalizedFeatureKey {
+    FinalizedFeatureKey::default()
+        .with_name(StrBytes::from_static_str(feature.name))
+        .with_min_version_level(feature.level)
+        .with_max_version_level(feature.level)
 }
 
 fn range(api: &Api) -> ApiVersion {

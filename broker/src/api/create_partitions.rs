@@ -6,8 +6,6 @@
 //! v2 flexible; v3 has no change of ours.
 //! Not supported: replicas anywhere but on this broker.
 
-use std::collections::HashMap;
-
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use kafka_protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
@@ -16,35 +14,22 @@ use kafka_protocol::protocol::StrBytes;
 
 use super::context::Context;
 use super::errors;
+use super::repeated::{REPEATED, apart};
 use super::timeout::within;
 use crate::metadata::NewPartitions;
 
 /// Answers a CreatePartitions request.
 pub async fn handle(ctx: &Context, request: CreatePartitionsRequest) -> CreatePartitionsResponse {
-    let mut copies: HashMap<TopicName, u32> = HashMap::new();
-    for topic in &request.topics {
-        *copies.entry(topic.name.clone()).or_default() += 1;
-    }
-    let mut results = Vec::with_capacity(copies.len());
-    let mut names = Vec::with_capacity(copies.len());
-    let mut new = Vec::with_capacity(copies.len());
-    for topic in request.topics {
-        match copies.get(&topic.name) {
-            Some(1) => {
-                names.push(topic.name.clone());
-                new.push(new_partitions(topic));
-            }
-            Some(_) => {
-                copies.remove(&topic.name);
-                results.push(result(
-                    topic.name,
-                    Some(ResponseError::InvalidRequest),
-                    Some("The request names this topic more than once.".into()),
-                ));
-            }
-            None => {} // a further copy
-        }
-    }
+    let (once, repeated) = apart(request.topics, |topic| topic.name.clone());
+    let mut results: Vec<CreatePartitionsTopicResult> = repeated
+        .into_iter()
+        .map(|topic| {
+            let error = Some(ResponseError::InvalidRequest);
+            result(topic.name, error, Some(REPEATED.into()))
+        })
+        .collect();
+    let names: Vec<TopicName> = once.iter().map(|topic| topic.name.clone()).collect();
+    let new = once.into_iter().map(new_partitions).collect();
     let adding = ctx
         .rooms
         .metadata

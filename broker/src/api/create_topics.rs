@@ -8,8 +8,6 @@
 //! Not supported: replicas anywhere but on this broker. The replication factor asked for is kept and
 //! reported; `trestle.strict.replication` refuses what Kafka would.
 
-use std::collections::HashMap;
-
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
@@ -20,6 +18,7 @@ use kafka_protocol::messages::{CreateTopicsRequest, CreateTopicsResponse, TopicN
 use kafka_protocol::protocol::StrBytes;
 
 use super::context::Context;
+use super::repeated::{REPEATED, apart};
 use super::timeout::within;
 use super::{Outcome, decode, errors, reply};
 use crate::config::describe_topic;
@@ -73,30 +72,13 @@ fn encode_v0(response: &CreateTopicsResponse) -> Bytes {
 
 /// Answers a CreateTopics request.
 pub async fn handle(ctx: &Context, request: CreateTopicsRequest) -> CreateTopicsResponse {
-    let mut copies: HashMap<TopicName, u32> = HashMap::new();
-    for topic in &request.topics {
-        *copies.entry(topic.name.clone()).or_default() += 1;
-    }
-    let mut results = Vec::with_capacity(copies.len());
-    let mut names = Vec::with_capacity(copies.len());
-    let mut new = Vec::with_capacity(copies.len());
-    for topic in request.topics {
-        match copies.get(&topic.name) {
-            Some(1) => {
-                names.push(topic.name.clone());
-                new.push(new_topic(topic));
-            }
-            Some(_) => {
-                copies.remove(&topic.name);
-                results.push(refused(
-                    topic.name,
-                    ResponseError::InvalidRequest,
-                    "The request names this topic more than once.".into(),
-                ));
-            }
-            None => {} // a further copy
-        }
-    }
+    let (once, repeated) = apart(request.topics, |topic| topic.name.clone());
+    let mut results: Vec<CreatableTopicResult> = repeated
+        .into_iter()
+        .map(|topic| refused(topic.name, ResponseError::InvalidRequest, REPEATED.into()))
+        .collect();
+    let names: Vec<TopicName> = once.iter().map(|topic| topic.name.clone()).collect();
+    let new = once.into_iter().map(new_topic).collect();
     let creating = ctx.rooms.metadata.create_topics(new, request.validate_only);
     match within(ctx, request.timeout_ms, creating).await {
         Some(created) => {

@@ -97,6 +97,7 @@ pub fn append(error: &AppendError) -> ResponseError {
 pub fn fetch(error: &FetchError) -> ResponseError {
     match error {
         FetchError::Gone => ResponseError::UnknownTopicOrPartition,
+        FetchError::UnknownTopicId => ResponseError::UnknownTopicId,
         FetchError::FencedLeaderEpoch => ResponseError::FencedLeaderEpoch,
         FetchError::UnknownLeaderEpoch => ResponseError::UnknownLeaderEpoch,
         FetchError::OffsetOutOfRange(_) => ResponseError::OffsetOutOfRange,

@@ -1,4 +1,4 @@
-//! Fetch (1), versions 4-12.
+//! Fetch (1), versions 4-18.
 //!
 //! Whole batches as they are stored, from the one that holds the fetch offset on. Waits on the
 //! durable end of the partitions; a request that is queued behind on the same connection ends the
@@ -8,7 +8,10 @@
 //! transactions among them are listed; an empty list is not null. Markers are returned always.
 //!
 //! Session id 0 is answered always, which tells clients to send full requests (KIP-227).
-//! Not supported: topic ids (13), preferred read replicas; the rack is ignored.
+//! v13 topics by id instead of by name (KIP-516); v15 the replica's state, v17 its directory and v18 its
+//! high watermark, which only followers send; v16 the leader's address with NOT_LEADER_OR_FOLLOWER
+//! (KIP-951), which one node never sends.
+//! Not supported: preferred read replicas; the rack is ignored.
 
 use std::time::Duration;
 
@@ -18,7 +21,7 @@ use kafka_protocol::messages::FetchRequest;
 use kafka_protocol::messages::fetch_request::FetchPartition;
 
 use super::context::Context;
-use super::fetch_response::{FetchResponse, PartitionResponse, TopicResponse};
+use super::fetch_response::{FetchResponse, PartitionResponse, TopicKey, TopicResponse};
 use super::{Outcome, decode, errors};
 use crate::metadata::Topic;
 use crate::partition::batch::Header;
@@ -28,6 +31,8 @@ use crate::types::LeaderEpoch;
 
 /// KIP-110: zstd came with this version; older clients cannot read it.
 const ZSTD_SINCE: i16 = 10;
+/// KIP-516: topics are named by their ids from this version on.
+const IDS_SINCE: i16 = 13;
 /// KIP-227: fetch sessions came with this version.
 const SESSIONS_SINCE: i16 = 7;
 
@@ -53,17 +58,27 @@ pub(super) async fn handle(ctx: Context, body: BytesMut) -> Outcome {
     let mut asks = Vec::new();
     let mut topics = Vec::with_capacity(request.topics.len());
     for asked in &request.topics {
-        let name = asked.topic.to_string();
-        let topic = ctx.image.topic(&name);
+        let (key, topic) = match version {
+            ..IDS_SINCE => {
+                let name = asked.topic.to_string();
+                let topic = ctx.image.topic(&name);
+                (TopicKey::Name(name), topic)
+            }
+            IDS_SINCE.. => {
+                let id = asked.topic_id;
+                (TopicKey::Id(id), ctx.image.topic_by_id(&id))
+            }
+        };
         let mut partitions = Vec::with_capacity(asked.partitions.len());
         for partition in &asked.partitions {
             let opened = match topic {
                 Some(topic) => ask(&ctx, topic, partition, read_committed).await,
+                None if version >= IDS_SINCE => Err(FetchError::UnknownTopicId),
                 None => Err(FetchError::Gone),
             };
             partitions.push((partition.partition, opened.map(|ask| asks.push(ask))));
         }
-        topics.push((name, partitions));
+        topics.push((key, partitions));
     }
 
     let config = &ctx.rooms.config;
@@ -78,8 +93,8 @@ pub(super) async fn handle(ctx: Context, body: BytesMut) -> Outcome {
     let fetched = fetch::fetch(&ctx.rooms.env, &asks, limits, at_once, ctx.hurry.asked()).await;
 
     let mut fetched = fetched.into_iter();
-    let topics = topics.into_iter().map(|(name, partitions)| TopicResponse {
-        name,
+    let topics = topics.into_iter().map(|(key, partitions)| TopicResponse {
+        key,
         partitions: partitions
             .into_iter()
             .map(|(index, opened)| {

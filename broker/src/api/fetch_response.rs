@@ -1,10 +1,10 @@
-//! Encodes a Fetch response, versions 4 to 12, as pieces: small runs of fields, and between them the
+//! Encodes a Fetch response, versions 4 to 18, as pieces: small runs of fields, and between them the
 //! stored batches themselves.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::Outcome;
-use crate::types::{Offset, ProducerId};
+use crate::types::{Offset, ProducerId, TopicId};
 
 /// A Fetch response.
 #[derive(Debug)]
@@ -13,10 +13,17 @@ pub(super) struct FetchResponse {
     pub(super) topics: Vec<TopicResponse>,
 }
 
+/// How the request named a topic.
+#[derive(Debug)]
+pub(super) enum TopicKey {
+    Name(String),
+    Id(TopicId),
+}
+
 /// The answer for one topic.
 #[derive(Debug)]
 pub(super) struct TopicResponse {
-    pub(super) name: String,
+    pub(super) key: TopicKey,
     pub(super) partitions: Vec<PartitionResponse>,
 }
 
@@ -48,7 +55,10 @@ impl FetchResponse {
         }
         out.count(self.topics.len());
         for topic in self.topics {
-            out.string(&topic.name);
+            match topic.key {
+                TopicKey::Name(name) => out.string(&name),
+                TopicKey::Id(id) => out.fields.put_slice(id.as_bytes()),
+            }
             out.count(topic.partitions.len());
             for partition in topic.partitions {
                 out.partition(partition, version);
@@ -156,7 +166,7 @@ mod tests {
 
     #[test]
     fn the_codec_reads_every_version_back() {
-        for version in 4..=12 {
+        for version in 4..=18 {
             let two = vec![(ProducerId(7), 3), (ProducerId(8), 5)];
             for aborted in [None, Some(vec![]), Some(two)] {
                 let partition = |index, records: Vec<&'static [u8]>| PartitionResponse {
@@ -171,7 +181,10 @@ mod tests {
                 let response = FetchResponse {
                     error_code: 0,
                     topics: vec![TopicResponse {
-                        name: "orders".into(),
+                        key: match version {
+                            ..13 => TopicKey::Name("orders".into()),
+                            13.. => TopicKey::Id(TopicId::from_u128(7)),
+                        },
                         partitions: vec![partition(0, vec![b"ab", b"c"]), partition(1, vec![])],
                     }],
                 };
@@ -179,7 +192,10 @@ mod tests {
                 let decoded = Codec::decode(&mut bytes, version).unwrap();
                 assert!(bytes.is_empty(), "bytes left at version {version}");
                 let topic = &decoded.responses[0];
-                assert_eq!(&**topic.topic, "orders");
+                match version {
+                    ..13 => assert_eq!(&**topic.topic, "orders"),
+                    13.. => assert_eq!(topic.topic_id, TopicId::from_u128(7)),
+                }
                 let first = &topic.partitions[0];
                 assert_eq!((first.high_watermark, first.last_stable_offset), (9, 8));
                 assert_eq!(first.log_start_offset, if version >= 5 { 2 } else { -1 });

@@ -1,8 +1,9 @@
-//! ListOffsets (2), versions 1-8.
+//! ListOffsets (2), versions 1-10.
 //!
 //! Times are answered to the record and not to the batch: the first record in offset order whose
 //! timestamp is at or above the one asked for. v7 greatest timestamp (KIP-734); v8 earliest local
-//! offset, the log start here. There is no tiered storage. The epoch of the first and last offset is
+//! offset, the log start here; v9 latest tiered offset (KIP-1005), for which there is none; v10 a
+//! timeout, which is not applied. There is no tiered storage. The epoch of the first and last offset is
 //! the leader's: no log here is ever cut back, so it serves for validation as well as the record's.
 
 use std::collections::HashSet;
@@ -24,6 +25,7 @@ const LATEST: Timestamp = -1;
 const EARLIEST: Timestamp = -2;
 const MAX_TIMESTAMP: Timestamp = -3;
 const EARLIEST_LOCAL: Timestamp = -4;
+const LATEST_TIERED: Timestamp = -5;
 
 pub(super) async fn handle(ctx: &Context, request: ListOffsetsRequest) -> ListOffsetsResponse {
     let read_committed = request.isolation_level == 1;
@@ -83,6 +85,7 @@ async fn look_up(
         LATEST => return Ok(Some((end, -1, epoch))),
         EARLIEST => return Ok(Some((offsets.log_start, -1, epoch))),
         EARLIEST_LOCAL if ctx.version >= 8 => return Ok(Some((offsets.log_start, -1, epoch))),
+        LATEST_TIERED if ctx.version >= 9 => return Ok(None),
         MAX_TIMESTAMP if ctx.version >= 7 => partition.offset_of_max_timestamp(unpacked_max).await,
         time if time >= 0 => partition.offset_for_timestamp(time, unpacked_max).await,
         _ => return Err(ResponseError::UnsupportedVersion),

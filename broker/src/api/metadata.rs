@@ -1,4 +1,4 @@
-//! Metadata (3), versions 0-12.
+//! Metadata (3), versions 0-13.
 //!
 //! Topics, their partitions and who leads them, and the address of every broker as this client can
 //! reach it. A missing topic is created if the broker and the request allow it, and is in this very
@@ -6,7 +6,8 @@
 //! are created in one commit.
 //!
 //! v0 an empty list asks for all topics; v1 null does; v4 `allow_auto_topic_creation`; v8 authorised
-//! operations; v10 topic ids in the response; v12 topics by id.
+//! operations; v10 topic ids in the response; v12 topics by id; v13 an error
+//! for the whole answer, which is never sent.
 //! Not supported: racks and offline replicas, there are none.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -108,7 +109,7 @@ async fn by_name(
     may_create: bool,
     operations: i32,
 ) -> Vec<MetadataResponseTopic> {
-    let creates = may_create && ctx.rooms.config.auto_create_topics;
+    let creates = may_create && ctx.image.config.auto_create_topics;
     let missing: Vec<&TopicName> = names
         .iter()
         .filter(|name| ctx.image.topic(name).is_none())

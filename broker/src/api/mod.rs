@@ -6,31 +6,48 @@
 
 pub mod add_offsets_to_txn;
 pub mod add_partitions_to_txn;
+pub mod alter_client_quotas;
+pub mod alter_configs;
+pub mod alter_partition_reassignments;
+pub mod alter_user_scram_credentials;
 pub mod api_versions;
 pub mod context;
+pub mod create_acls;
 pub mod create_partitions;
 pub mod create_topics;
+pub mod delete_acls;
 pub mod delete_groups;
 pub mod delete_records;
 pub mod delete_topics;
+pub mod describe_acls;
+pub mod describe_client_quotas;
 pub mod describe_cluster;
 pub mod describe_configs;
 pub mod describe_groups;
+pub mod describe_log_dirs;
 pub mod describe_producers;
+pub mod describe_quorum;
+pub mod describe_topic_partitions;
 pub mod describe_transactions;
+pub mod describe_user_scram_credentials;
+pub mod elect_leaders;
 pub mod end_txn;
 pub mod errors;
+mod features;
 pub mod fetch;
 mod fetch_response;
 pub mod find_coordinator;
 mod group;
 pub mod guard;
 pub mod heartbeat;
+pub mod incremental_alter_configs;
 pub mod init_producer_id;
 pub mod join_group;
 pub mod leave_group;
+pub mod list_config_resources;
 pub mod list_groups;
 pub mod list_offsets;
+pub mod list_partition_reassignments;
 pub mod list_transactions;
 pub mod metadata;
 pub mod offset_commit;
@@ -40,11 +57,13 @@ pub mod offset_for_leader_epoch;
 mod operations;
 pub mod produce;
 mod produce_request;
+mod repeated;
 mod resource;
 pub mod session;
 pub mod sync_group;
 mod timeout;
 pub mod txn_offset_commit;
+pub mod update_features;
 pub mod write_txn_markers;
 
 use std::future::ready;
@@ -199,9 +218,9 @@ macro_rules! raw {
 /// THE TABLE, sorted by key.
 pub static TABLE: &[Api] = &[
     raw!(Produce, 0..=12, served_from 3, Two, produce::handle, ProduceRequest::decode),
-    raw!(Fetch, 4..=12, served_from 4, One, fetch::handle, codec::<FetchRequest>),
-    one_stage!(ListOffsets, 1..=8, list_offsets::handle),
-    one_stage!(Metadata, 0..=12, metadata::handle),
+    raw!(Fetch, 4..=18, served_from 4, One, fetch::handle, codec::<FetchRequest>),
+    one_stage!(ListOffsets, 1..=10, list_offsets::handle),
+    one_stage!(Metadata, 0..=13, metadata::handle),
     raw!(OffsetCommit, 1..=9, served_from 1, One, offset_commit::serve, offset_commit::decode),
     one_stage!(OffsetFetch, 1..=9, offset_fetch::handle),
     one_stage!(FindCoordinator, 0..=6, find_coordinator::handle),
@@ -222,14 +241,55 @@ pub static TABLE: &[Api] = &[
     one_stage!(EndTxn, 0..=5, end_txn::handle),
     one_stage!(WriteTxnMarkers, 1..=1, write_txn_markers::handle),
     one_stage!(TxnOffsetCommit, 0..=5, txn_offset_commit::handle),
+    one_stage!(DescribeAcls, 1..=3, describe_acls::handle),
+    one_stage!(CreateAcls, 1..=3, create_acls::handle),
+    one_stage!(DeleteAcls, 1..=3, delete_acls::handle),
     one_stage!(DescribeConfigs, 1..=4, describe_configs::handle),
+    one_stage!(AlterConfigs, 0..=2, alter_configs::handle),
+    one_stage!(DescribeLogDirs, 1..=4, describe_log_dirs::handle),
     one_stage!(CreatePartitions, 0..=3, create_partitions::handle),
     one_stage!(DeleteGroups, 0..=2, delete_groups::handle),
+    one_stage!(ElectLeaders, 0..=2, elect_leaders::handle),
+    one_stage!(
+        IncrementalAlterConfigs,
+        0..=1,
+        incremental_alter_configs::handle
+    ),
+    one_stage!(
+        AlterPartitionReassignments,
+        0..=1,
+        alter_partition_reassignments::handle
+    ),
+    one_stage!(
+        ListPartitionReassignments,
+        0..=0,
+        list_partition_reassignments::handle
+    ),
     one_stage!(OffsetDelete, 0..=0, offset_delete::handle),
+    one_stage!(DescribeClientQuotas, 0..=1, describe_client_quotas::handle),
+    one_stage!(AlterClientQuotas, 0..=1, alter_client_quotas::handle),
+    one_stage!(
+        DescribeUserScramCredentials,
+        0..=0,
+        describe_user_scram_credentials::handle
+    ),
+    one_stage!(
+        AlterUserScramCredentials,
+        0..=0,
+        alter_user_scram_credentials::handle
+    ),
+    one_stage!(DescribeQuorum, 0..=2, describe_quorum::handle),
+    one_stage!(UpdateFeatures, 0..=2, update_features::handle),
     one_stage!(DescribeCluster, 0..=2, describe_cluster::handle),
     one_stage!(DescribeProducers, 0..=0, describe_producers::handle),
     one_stage!(DescribeTransactions, 0..=0, describe_transactions::handle),
     one_stage!(ListTransactions, 0..=1, list_transactions::handle),
+    one_stage!(ListConfigResources, 0..=1, list_config_resources::handle),
+    one_stage!(
+        DescribeTopicPartitions,
+        0..=0,
+        describe_topic_partitions::handle
+    ),
 ];
 
 /// The line that runs a request, and the version it runs at; `None` for what is not served.

@@ -1,9 +1,13 @@
 //! What settings belong to, as requests name it: a number for the kind, and a name.
 
 use kafka_protocol::ResponseError;
+use kafka_protocol::protocol::StrBytes;
 
 use super::context::Context;
-use crate::config::Resource;
+use super::errors;
+use super::repeated::{REPEATED, apart};
+use crate::config::{Operations, Resource};
+use crate::metadata::check_name;
 
 /// A topic.
 pub(super) const TOPIC: i8 = 2;
@@ -43,4 +47,78 @@ pub(super) fn read(
              metrics, 32 for groups."
         )),
     }
+}
+
+/// What became of the settings of a resource.
+#[derive(Debug)]
+pub(super) struct Configured {
+    pub(super) kind: i8,
+    pub(super) name: StrBytes,
+    pub(super) error_code: i16,
+    pub(super) message: Option<StrBytes>,
+}
+
+/// Why a setting that is named twice is refused.
+pub(super) fn repeated_setting(name: &str) -> (ResponseError, String) {
+    (
+        ResponseError::InvalidRequest,
+        format!("Setting {name} is named more than once."),
+    )
+}
+
+/// A resource as a request names it, and what is to be done to its settings.
+pub(super) type Wanted = (i8, StrBytes, Result<Operations, (ResponseError, String)>);
+
+/// Changes the settings of resources, each alone, and tells what became of each.
+pub(super) async fn configure(
+    ctx: &Context,
+    wanted: Vec<Wanted>,
+    validate_only: bool,
+) -> Vec<Configured> {
+    let (once, repeated) = apart(wanted, |(kind, name, _)| (*kind, name.clone()));
+    let answer = |kind, name, error: Option<(ResponseError, String)>| Configured {
+        kind,
+        name,
+        error_code: error
+            .as_ref()
+            .map_or(errors::NONE, |(error, _)| error.code()),
+        message: error.map(|(_, message)| StrBytes::from_string(message)),
+    };
+    let mut all = Vec::with_capacity(once.len() + repeated.len());
+    let mut changes = Vec::with_capacity(once.len());
+    let mut changed = Vec::with_capacity(once.len());
+    for (kind, name, operations) in once {
+        let read = operations
+            .and_then(|operations| Ok((known(ctx, read(ctx, kind, &name)?)?, operations)));
+        match read {
+            Ok(change) => {
+                changes.push(change);
+                changed.push((kind, name));
+            }
+            Err(error) => all.push(answer(kind, name, Some(error))),
+        }
+    }
+    let settled = ctx.rooms.metadata.configure(changes, validate_only).await;
+    for ((kind, name), settled) in changed.into_iter().zip(settled) {
+        let error = settled
+            .err()
+            .map(|error| (errors::metadata(&error), error.to_string()));
+        all.push(answer(kind, name, error));
+    }
+    all.extend(repeated.into_iter().map(|(kind, name, _)| {
+        let error = (ResponseError::InvalidRequest, REPEATED.to_owned());
+        answer(kind, name, Some(error))
+    }));
+    all
+}
+
+/// `resource`, unless it is a topic with a name that none can have.
+fn known(ctx: &Context, resource: Resource) -> Result<Resource, (ResponseError, String)> {
+    if let Resource::Topic(name) = &resource
+        && ctx.image.topic(name).is_none()
+        && let Err(error) = check_name(name)
+    {
+        return Err((errors::metadata(&error), error.to_string()));
+    }
+    Ok(resource)
 }

@@ -482,17 +482,24 @@ impl Task {
             Change::Delete(id) => {
                 let topic = Self::doomed(draft, id)?;
                 let keys: Vec<Bytes> = topic.partitions.iter().map(|p| p.log_key.clone()).collect();
-                let logs: Vec<Log> = futures::stream::iter(keys)
+                let found: Vec<(Log, Vec<Bytes>)> = futures::stream::iter(keys)
                     .map(|key| {
                         let store = self.store.clone();
-                        async move { store.log(&key).await }
+                        async move {
+                            let (state, further) = rows::partition_state_keys(&key);
+                            let mut left = vec![state];
+                            let further = store.rows(&further).await?;
+                            left.extend(further.into_iter().map(|(key, _)| key));
+                            Ok::<_, StorageError>((store.log(&key).await?, left))
+                        }
                     })
                     .buffer_unordered(OPEN_AT_ONCE)
                     .try_collect()
                     .await?;
-                for log in &logs {
-                    draft.write_set.remove(log);
+                for (log, left) in found {
+                    draft.write_set.remove(&log);
                     draft.bytes += log.key().len();
+                    left.into_iter().for_each(|key| draft.delete_row(key));
                 }
                 draft.delete_row(rows::topic_key(id));
                 draft.put_row(rows::past_name_key(&topic.name), rows::encode_past_name());

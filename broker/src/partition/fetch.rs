@@ -38,6 +38,9 @@ pub enum FetchError {
     /// The topic was deleted.
     #[error("the partition is gone")]
     Gone,
+    /// No topic has the id asked for.
+    #[error("no topic has this id")]
+    UnknownTopicId,
     /// The client's epoch is older than ours.
     #[error("the client's leader epoch is fenced")]
     FencedLeaderEpoch,

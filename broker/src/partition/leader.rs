@@ -493,6 +493,14 @@ impl Partition {
             .end_offset(asked, end))
     }
 
+    /// About how many bytes it holds, between its start and its end.
+    ///
+    /// # Errors
+    /// Whatever the store says.
+    pub async fn size_bytes(&self) -> Result<u64, Error> {
+        self.log.size_bytes().await
+    }
+
     /// The log under it, for searches by time.
     pub(super) fn log(&self) -> &Log {
         &self.log

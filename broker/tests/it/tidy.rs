@@ -57,7 +57,9 @@ const ROOMS: &[(&str, &[&str])] = &[
 const PURE: &[&str] = &[
     "broker/src/api/errors.rs",
     "broker/src/api/guard/",
+    "broker/src/api/features.rs",
     "broker/src/api/operations.rs",
+    "broker/src/api/repeated.rs",
     "broker/src/config/",
     "broker/src/coordinator/group/",
     "broker/src/coordinator/machine.rs",

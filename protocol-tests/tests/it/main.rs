@@ -1,9 +1,12 @@
 //! The protocol, API by API, against a running broker: Trestle, or with `KAFKA_BOOTSTRAP=HOST:PORT`
 //! Apache Kafka as the oracle. Numbers in the tests' comments are those of the conformance list.
 
+mod acls;
 mod add_offsets_to_txn;
 mod add_partitions_to_txn;
+mod alter_configs;
 mod api_versions;
+mod client_quotas;
 mod create_partitions;
 mod create_topics;
 mod delete_groups;
@@ -12,7 +15,10 @@ mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
 mod describe_groups;
+mod describe_log_dirs;
 mod describe_producers;
+mod describe_quorum;
+mod describe_topic_partitions;
 mod describe_transactions;
 mod end_txn;
 mod fetch;
@@ -21,9 +27,12 @@ mod find_coordinator;
 mod framing;
 mod heartbeat;
 mod idempotence;
+mod incremental_alter_configs;
 mod init_producer_id;
 mod join_group;
+mod leaders;
 mod leave_group;
+mod list_config_resources;
 mod list_groups;
 mod list_offsets;
 mod list_transactions;
@@ -40,6 +49,10 @@ mod read_committed;
 mod s3;
 mod scenarios;
 mod sweep;
+mod sweep_administration;
 mod sync_group;
+mod topic_lives;
 mod txn_offset_commit;
+mod update_features;
+mod user_scram_credentials;
 mod write_txn_markers;

@@ -40,9 +40,9 @@ use protocol_tests::{Batch, Broker, Client, codes, unique};
 use uuid::Uuid;
 
 /// What the requests are about.
-struct Sweep {
+pub(crate) struct Sweep {
     client: Client,
-    topic: String,
+    pub(crate) topic: String,
     id: Uuid,
     answered: usize,
 }
@@ -163,13 +163,13 @@ impl Sweep {
                 version,
                 &DescribeClusterRequest::default().with_endpoint_type(1),
             ),
-            _ => return false,
+            _ => return self.administer(key, version),
         }
         true
     }
 
     /// The answer must come and decode whole; what it says is other tests' business.
-    fn one<R: Request>(&mut self, version: i16, request: &R) {
+    pub(crate) fn one<R: Request>(&mut self, version: i16, request: &R) {
         self.client.call(version, request);
     }
 

@@ -10,6 +10,7 @@
 //! fill their announced size, which the decoder itself does not check. Tests hold the descriptions
 //! against the decoder.
 
+mod admin;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -45,6 +46,8 @@ enum Kind {
     Bytes,
     /// Count and elements; may be null.
     Array(Element),
+    /// A byte, and where it is not negative the fields of a struct.
+    Optional(&'static [Field]),
     /// Optional, in the tagged section of its struct, under this number.
     Tagged(u32, Element),
 }
@@ -134,6 +137,13 @@ impl Walk<'_> {
                     self.skip(len.unwrap_or(0))?;
                 }
                 Kind::Array(element) => self.array(element)?,
+                Kind::Optional(fields) => {
+                    let (present, rest) = self.rest.split_first().ok_or(Refusal::Short)?;
+                    self.rest = rest;
+                    if present.cast_signed() >= 0 {
+                        self.fields(fields)?;
+                    }
+                }
                 Kind::Tagged(..) => {}
             }
         }

@@ -37,7 +37,7 @@ use kafka_protocol::messages::offset_for_leader_epoch_request::{
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 
-use super::{Element, Field, Kind, Schema};
+use super::{Element, Field, Kind, Schema, admin};
 
 mod transactions;
 
@@ -81,7 +81,7 @@ pub fn schema(key: ApiKey) -> Option<&'static Schema> {
         ApiKey::DeleteGroups => &DELETE_GROUPS,
         ApiKey::OffsetDelete => &OFFSET_DELETE,
         ApiKey::DescribeCluster => &DESCRIBE_CLUSTER,
-        _ => return None,
+        _ => return admin::schema(key),
     })
 }
 
@@ -355,19 +355,25 @@ static DESCRIBE_CLUSTER: Schema = Schema {
     fields: &[INT8, INT8.since(1), INT8.since(2)],
 };
 
-const INT8: Field = Field::new(Kind::Fixed(1));
-const INT16: Field = Field::new(Kind::Fixed(2));
-const INT32: Field = Field::new(Kind::Fixed(4));
-const INT64: Field = Field::new(Kind::Fixed(8));
+pub(super) const INT8: Field = Field::new(Kind::Fixed(1));
+pub(super) const INT16: Field = Field::new(Kind::Fixed(2));
+pub(super) const INT32: Field = Field::new(Kind::Fixed(4));
+pub(super) const INT64: Field = Field::new(Kind::Fixed(8));
 const UUID: Field = Field::new(Kind::Fixed(16));
-const STRING: Field = Field::new(Kind::String);
-const BYTES: Field = Field::new(Kind::Bytes);
-const INT32S: Field = Field::new(Kind::Array(Element::Fixed(4)));
+pub(super) const STRING: Field = Field::new(Kind::String);
+pub(super) const BYTES: Field = Field::new(Kind::Bytes);
+pub(super) const INT32S: Field = Field::new(Kind::Array(Element::Fixed(4)));
+pub(super) const INT8S: Field = Field::new(Kind::Array(Element::Fixed(1)));
 const STRINGS: Field = Field::new(Kind::Array(Element::String));
 
 /// An array of structs that decode into `T`s.
-const fn array<T>(fields: &'static [Field]) -> Field {
+pub(super) const fn array<T>(fields: &'static [Field]) -> Field {
     Field::new(Kind::Array(Element::Struct(size_of::<T>(), fields)))
+}
+
+/// A struct that may be missing, behind a byte that says so.
+pub(super) const fn optional(fields: &'static [Field]) -> Field {
+    Field::new(Kind::Optional(fields))
 }
 
 const fn tagged(tag: u32, element: Element) -> Field {
@@ -384,7 +390,7 @@ impl Field {
     }
 
     /// The same field, from `version` on.
-    const fn since(mut self, version: i16) -> Self {
+    pub(super) const fn since(mut self, version: i16) -> Self {
         self.from = version;
         self
     }

@@ -44,6 +44,32 @@ macro_rules! each_request {
         $act!(DeleteGroups, DeleteGroupsRequest);
         $act!(OffsetDelete, OffsetDeleteRequest);
         $act!(DescribeCluster, DescribeClusterRequest);
+        $act!(AlterConfigs, AlterConfigsRequest);
+        $act!(DescribeLogDirs, DescribeLogDirsRequest);
+        $act!(ElectLeaders, ElectLeadersRequest);
+        $act!(IncrementalAlterConfigs, IncrementalAlterConfigsRequest);
+        $act!(
+            AlterPartitionReassignments,
+            AlterPartitionReassignmentsRequest
+        );
+        $act!(
+            ListPartitionReassignments,
+            ListPartitionReassignmentsRequest
+        );
+        $act!(DescribeClientQuotas, DescribeClientQuotasRequest);
+        $act!(AlterClientQuotas, AlterClientQuotasRequest);
+        $act!(
+            DescribeUserScramCredentials,
+            DescribeUserScramCredentialsRequest
+        );
+        $act!(AlterUserScramCredentials, AlterUserScramCredentialsRequest);
+        $act!(DescribeQuorum, DescribeQuorumRequest);
+        $act!(UpdateFeatures, UpdateFeaturesRequest);
+        $act!(ListConfigResources, ListConfigResourcesRequest);
+        $act!(DescribeTopicPartitions, DescribeTopicPartitionsRequest);
+        $act!(DescribeAcls, DescribeAclsRequest);
+        $act!(CreateAcls, CreateAclsRequest);
+        $act!(DeleteAcls, DeleteAclsRequest);
     };
 }
 
@@ -86,6 +112,13 @@ impl Generator<'_> {
                         self.element(element);
                     }
                 }
+                Kind::Optional(fields) => match self.rng.random() {
+                    true => {
+                        self.body.put_i8(1);
+                        self.fields(fields);
+                    }
+                    false => self.body.put_i8(-1),
+                },
                 Kind::Tagged(..) => {}
             }
         }

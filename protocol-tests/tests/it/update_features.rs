@@ -1,0 +1,40 @@
+//! UpdateFeatures (57), and the features that ApiVersions tells.
+
+use kafka_protocol::messages::update_features_request::FeatureUpdateKey;
+use kafka_protocol::messages::{ApiVersionsRequest, UpdateFeaturesRequest};
+use protocol_tests::calls::text;
+use protocol_tests::{Broker, codes};
+
+/// The level that holds may be asked for again, another one may not.
+#[test]
+fn levels_stay_where_they_are() {
+    let broker = Broker::shared();
+    let mut client = broker.connect();
+    let versions = ApiVersionsRequest::default()
+        .with_client_software_name(text("tests"))
+        .with_client_software_version(text("1"));
+    let told = client.call(3, &versions);
+    let finalized = told.finalized_features.iter();
+    let level = finalized
+        .filter(|one| &*one.name == "metadata.version")
+        .map(|one| one.max_version_level)
+        .next()
+        .expect("metadata.version is told");
+    let supported = told.supported_features.iter();
+    let mut names = supported.filter(|one| &*one.name == "metadata.version");
+    assert!(names.all(|one| (one.min_version..=one.max_version).contains(&level)));
+    let mut ask = |feature: &str, level: i16| {
+        let update = FeatureUpdateKey::default()
+            .with_feature(text(feature))
+            .with_max_version_level(level)
+            .with_upgrade_type(1);
+        let request = UpdateFeaturesRequest::default()
+            .with_timeout_ms(10_000)
+            .with_validate_only(true)
+            .with_feature_updates(vec![update]);
+        client.call(2, &request).error_code
+    };
+    assert_eq!(ask("metadata.version", level), codes::NONE);
+    assert_eq!(ask("metadata.version", 99), codes::INVALID_UPDATE_VERSION);
+    assert_eq!(ask("no.such.feature", 1), codes::INVALID_UPDATE_VERSION);
+}
