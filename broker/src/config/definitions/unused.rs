@@ -168,7 +168,6 @@ pub const UNUSED: &[Definition] = &[
     row("num.replica.fetchers", Int, "1", Stored, REPLICAS).valid(AtLeast(1)).dynamic(),
     row("offsets.commit.timeout.ms", Int, "5000", Stored, GROUPS).valid(AtLeast(1)),
     row("offsets.load.buffer.size", Int, "5242880", Stored, GROUPS).valid(AtLeast(1)),
-    row("offsets.retention.check.interval.ms", Long, "600000", Stored, GROUPS).valid(AtLeast(1)),
     row("offsets.topic.compression.codec", Int, "0", Stored, GROUPS),
     row("offsets.topic.segment.bytes", Int, "104857600", Stored, GROUPS).valid(AtLeast(1)),
     row("principal.builder.class", Class, "org.apache.kafka.common.security.authenticator.DefaultKafkaPrincipalBuilder", Stored, AUTHORIZER).per_broker(),
