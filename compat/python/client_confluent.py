@@ -49,6 +49,11 @@ class ConfluentProducer(Producer):
             "transactional.id": transactional_id,
             "topic.metadata.propagation.max.ms": metadata_ms,
         }
+        if transactional_id:
+            # By default it forgets its brokers when all are gone, which one node soon is; a transaction that
+            # goes on after that waits for the forgotten one (librdkafka 2.16).
+            named |= {"metadata.recovery.strategy": "none"} if confluent_kafka.libversion()[1] >= 0x020B0000 else {}
+            named |= {"transaction.timeout.ms": 20_000}
         self.producer = confluent_kafka.Producer(config(**{"retry.backoff.ms": 50}, **{k: v for k, v in named.items() if v is not None}))
         self.errors = []
         if transactional_id:
