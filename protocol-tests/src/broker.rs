@@ -9,6 +9,7 @@ use kafka_protocol::messages::{ApiKey, ApiVersionsRequest};
 use tempfile::TempDir;
 
 use crate::client::Client;
+use crate::http::Http;
 use crate::process::Process;
 
 /// A running broker: a Trestle of our own, or the one that `KAFKA_BOOTSTRAP` names.
@@ -139,6 +140,11 @@ impl Broker {
         &self.addresses
     }
 
+    /// A client of its HTTP address; it must have been started with `--http`.
+    pub fn http(&self) -> Http {
+        Http::new(&self.own_ref().process.http)
+    }
+
     /// Whether this is Apache Kafka. Only for a difference that docs/differences.md lists.
     pub fn is_kafka(&self) -> bool {
         self.is_kafka
@@ -242,7 +248,10 @@ fn all_arguments(more: Vec<String>, data: Option<&TempDir>) -> Vec<String> {
 
 /// What a broker is started with: `more`, and what every test wants.
 fn arguments_for(place: &str, more: Vec<String>) -> Vec<String> {
-    let mut arguments: Vec<String> = ["--data", place, "--no-http"].map(str::to_owned).into();
+    let mut arguments: Vec<String> = ["--data", place].map(str::to_owned).into();
+    if !more.iter().any(|argument| argument == "--http") {
+        arguments.push("--no-http".to_owned());
+    }
     if !more.iter().any(|argument| argument == "--listen") {
         arguments.extend(["--listen".to_owned(), "127.0.0.1:0".to_owned()]);
     }

@@ -16,6 +16,7 @@ pub mod codes;
 mod compress;
 mod frame;
 pub mod groups;
+pub mod http;
 mod process;
 pub mod records;
 pub mod transactions;
@@ -27,6 +28,7 @@ pub use broker::Broker;
 pub use client::{Client, Pending, decode, encode};
 pub use compress::Codec;
 pub use frame::Frame;
+pub use http::Http;
 pub use wait::{DEADLINE, now_ms, wait_for, wait_until};
 pub use wire::Wire;
 

@@ -18,6 +18,8 @@ pub(crate) struct Process {
     log: TempDir,
     /// Kafka addresses, `HOST:PORT`, in the order of its listeners.
     pub(crate) addresses: Vec<String>,
+    /// Where it serves HTTP, or `none`.
+    pub(crate) http: String,
 }
 
 impl Process {
@@ -80,7 +82,7 @@ impl Process {
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         let mut stdout = BufReader::new(child.stdout.take().expect("a piped standard output"));
-        let addresses = loop {
+        let (addresses, http) = loop {
             let mut line = String::new();
             let read = stdout
                 .read_line(&mut line)
@@ -98,7 +100,14 @@ impl Process {
                     .split_whitespace()
                     .find_map(|word| word.strip_prefix("kafka="));
                 let kafka = kafka.unwrap_or_else(|| panic!("no kafka= in the line {line:?}"));
-                break kafka.split(',').map(str::to_owned).collect();
+                let http = ready
+                    .split_whitespace()
+                    .find_map(|word| word.strip_prefix("http="));
+                let http = http.unwrap_or_else(|| panic!("no http= in the line {line:?}"));
+                break (
+                    kafka.split(',').map(str::to_owned).collect(),
+                    http.to_owned(),
+                );
             }
         };
         Self {
@@ -106,6 +115,7 @@ impl Process {
             _stdout: stdout,
             log,
             addresses,
+            http,
         }
     }
 

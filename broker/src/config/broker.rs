@@ -22,6 +22,10 @@ pub struct Config {
     pub listeners: Vec<ListenerConfig>,
     /// Address of the HTTP door; `None` for no door.
     pub http: Option<String>,
+    /// Most connections there.
+    pub http_max_connections: usize,
+    /// Largest body of a request there.
+    pub http_request_max_bytes: usize,
     /// How the store is opened.
     pub storage: Options,
     /// `auto.create.topics.enable`.
@@ -157,6 +161,8 @@ fields! {
     "trestle.flush.linger.ms" => storage.flush_linger,
     "trestle.fsync" => storage.fsync,
     "trestle.http" => http,
+    "trestle.http.max.connections" => http_max_connections,
+    "trestle.http.request.max.bytes" => http_request_max_bytes,
     "trestle.in.flight.bytes" => storage.in_flight_bytes,
     "trestle.index.interval.bytes" => storage.index_interval_bytes,
     "trestle.log" => log,
@@ -317,6 +323,8 @@ impl Config {
             cluster_id: None,
             listeners: Vec::new(),
             http: None,
+            http_max_connections: 0,
+            http_request_max_bytes: 0,
             storage: Options::new(DataUrl::Memory),
             auto_create_topics: false,
             delete_topics: false,

@@ -316,7 +316,11 @@ pub const BROKER: &[Definition] = &[
     row("trestle.flush.linger.ms", Long, "10", Honoured, "On S3, the pause before a flush, so that more produces share one object.")
         .valid(Between(0, 60_000)),
     row("trestle.fsync", Boolean, "true", Honoured, "Whether a local disk is synced before anything is acknowledged."),
-    row("trestle.http", String, "127.0.0.1:8080", Honoured, "Address of health and metrics over HTTP, or `none`. If the default one is taken, the broker goes on without."),
+    row("trestle.http", String, "127.0.0.1:8080", Honoured, "Address of the log database, health and metrics over HTTP, or `none`. If the default one is taken, the broker goes on without."),
+    row("trestle.http.max.connections", Long, "2048", Honoured, "Most connections of the HTTP address at a time; further ones wait.")
+        .valid(AtLeast(1)),
+    row("trestle.http.request.max.bytes", Long, "8388608", Honoured, "Largest body of an HTTP request.")
+        .valid(AtLeast(1)),
     row("trestle.in.flight.bytes", Long, "16777216", Honoured, "Bytes handed to the store and not yet durable, past which produces wait.")
         .valid(AtLeast(1)),
     row("trestle.index.interval.bytes", Long, "65536", Honoured, "Distance, in bytes of a partition, between rows of its offset index.")

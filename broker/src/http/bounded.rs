@@ -18,9 +18,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::env::Env;
 
-/// Most connections at a time: a scraper, a prober, a person and then some.
-const CONNECTIONS: usize = 64;
-
 /// A connection is closed when nothing was read or written for so long.
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -33,11 +30,11 @@ pub(super) struct Bounded {
 }
 
 impl Bounded {
-    pub(super) fn new(listener: TcpListener, env: Env) -> Self {
+    pub(super) fn new(listener: TcpListener, env: Env, connections: usize) -> Self {
         Self {
             listener,
             env,
-            places: Arc::new(Semaphore::new(CONNECTIONS)),
+            places: Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS))),
         }
     }
 }

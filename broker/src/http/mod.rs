@@ -1,10 +1,12 @@
-//! The HTTP door: health, readiness and metrics.
+//! The HTTP door: the log database for people and scripts, health, readiness and metrics.
 //!
 //! It binds to loopback unless told otherwise, for it asks nobody who they are. It knows nothing of
-//! Kafka and shares with the TCP door only what lies below both.
+//! Kafka's protocol and shares with the TCP door only what lies below both.
 
 mod bounded;
+mod entrance;
 mod health;
+mod log;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,6 +15,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::State;
 use axum::http::header;
+use axum::middleware::from_fn_with_state;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::net::TcpListener;
@@ -42,6 +45,7 @@ struct Door {
     env: Env,
     metrics: Arc<Metrics>,
     rooms: watch::Receiver<Option<Arc<Rooms>>>,
+    max_body_bytes: usize,
 }
 
 /// Opens the door where `config` says, and serves until `env` is stopping. `rooms` holds nothing
@@ -79,7 +83,9 @@ pub async fn open(
         env: env.clone(),
         metrics,
         rooms,
+        max_body_bytes: config.http_request_max_bytes,
     });
+    let listener = Bounded::new(listener, env.clone(), config.http_max_connections);
     env.spawn("http", serve(env.clone(), listener, router));
     Ok(Some(bound))
 }
@@ -89,13 +95,18 @@ fn router(door: Door) -> Router {
         .route("/-/healthy", get(health::healthy))
         .route("/-/ready", get(health::ready))
         .route("/metrics", get(metrics_text))
+        .route("/openapi.json", get(openapi))
+        .merge(log::routes())
+        .fallback(entrance::unknown)
+        .method_not_allowed_fallback(entrance::wrong_method)
+        .layer(from_fn_with_state(door.clone(), entrance::pass))
         .with_state(door)
 }
 
-async fn serve(env: Env, listener: TcpListener, router: Router) {
+async fn serve(env: Env, listener: Bounded, router: Router) {
     let stopping = env.stopping().clone();
-    let serving = axum::serve(Bounded::new(listener, env.clone()), router)
-        .with_graceful_shutdown(stopping.clone().cancelled_owned());
+    let serving =
+        axum::serve(listener, router).with_graceful_shutdown(stopping.clone().cancelled_owned());
     let deadline = async {
         stopping.cancelled().await;
         env.sleep(DRAIN).await;
@@ -108,6 +119,12 @@ async fn serve(env: Env, listener: TcpListener, router: Router) {
         }
         () = deadline => {}
     }
+}
+
+/// The description of the door for programs; `docs/http-api.md` is the one for people.
+async fn openapi() -> impl IntoResponse {
+    let json = [(header::CONTENT_TYPE, "application/json")];
+    (json, include_str!("openapi.json"))
 }
 
 async fn metrics_text(State(door): State<Door>) -> impl IntoResponse {

@@ -110,6 +110,81 @@ impl ApiMetrics {
     }
 }
 
+/// One endpoint of the HTTP door, by what was asked and answered.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct HttpLabel {
+    /// The method.
+    pub method: &'static str,
+    /// The path, or `other`.
+    pub endpoint: &'static str,
+    /// The status.
+    pub status: u16,
+}
+
+/// One endpoint of the HTTP door.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct EndpointLabel {
+    /// The path, or `other`.
+    pub endpoint: &'static str,
+}
+
+/// Instruments of the HTTP door.
+#[derive(Debug)]
+pub struct HttpMetrics {
+    /// Requests being answered.
+    pub in_flight: Gauge,
+    requests: Family<HttpLabel, Counter>,
+    seconds: LatencyFamily<EndpointLabel>,
+    appended_records: Counter,
+    appended_bytes: Counter,
+}
+
+impl HttpMetrics {
+    pub(super) fn new(declare: &mut Declare<'_>) -> Self {
+        Self {
+            in_flight: declare.gauge("http_requests_in_flight", "HTTP requests being answered."),
+            requests: declare.counters(
+                "http_requests",
+                "method, endpoint, status",
+                "HTTP requests answered.",
+            ),
+            seconds: declare.latencies(
+                "http_request_seconds",
+                "endpoint",
+                "Time from an HTTP request to its answer; followers wait on purpose.",
+            ),
+            appended_records: declare
+                .counter("http_appended_records", "Records appended over HTTP."),
+            appended_bytes: declare.counter("http_appended_bytes", "Bytes of their values."),
+        }
+    }
+
+    /// A request was answered after `elapsed`.
+    pub fn answered(
+        &self,
+        method: &'static str,
+        endpoint: &'static str,
+        status: u16,
+        elapsed: Duration,
+    ) {
+        let label = HttpLabel {
+            method,
+            endpoint,
+            status,
+        };
+        self.requests.get_or_create(&label).inc();
+        self.seconds
+            .get_or_create(&EndpointLabel { endpoint })
+            .observe(elapsed.as_secs_f64());
+    }
+
+    /// Records were appended.
+    pub fn appended(&self, records: usize, bytes: usize) {
+        self.appended_records.inc_by(records as u64);
+        self.appended_bytes.inc_by(bytes as u64);
+    }
+}
+
 /// Instruments of the partitions.
 #[derive(Debug)]
 pub struct PartitionMetrics {

@@ -13,7 +13,9 @@ use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 
 use declare::Declare;
-pub use instruments::{ApiLabel, ApiMetrics, ErrorLabel, NetMetrics, PartitionMetrics};
+pub use instruments::{
+    ApiLabel, ApiMetrics, ErrorLabel, HttpMetrics, NetMetrics, PartitionMetrics,
+};
 pub use recorder::StoreRecorder;
 
 /// The type of the text that [`Metrics::text`] gives.
@@ -29,6 +31,8 @@ pub struct Metrics {
     pub net: NetMetrics,
     /// Of the Kafka APIs.
     pub api: ApiMetrics,
+    /// Of the HTTP door.
+    pub http: HttpMetrics,
     /// Of the partitions.
     pub partition: PartitionMetrics,
     registry: Arc<Mutex<Registry>>,
@@ -46,11 +50,13 @@ impl Metrics {
         let mut declare = Declare::new(registry.sub_registry_with_prefix(PREFIX));
         let net = NetMetrics::new(&mut declare);
         let api = ApiMetrics::new(&mut declare);
+        let http = HttpMetrics::new(&mut declare);
         let partition = PartitionMetrics::new(&mut declare);
         let declared = declare.declared;
         let metrics = Self {
             net,
             api,
+            http,
             partition,
             registry: Arc::new(Mutex::new(registry)),
         };

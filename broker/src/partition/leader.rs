@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use bytes::Bytes;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use tokio::sync::{OnceCell, oneshot, watch};
 use trestle_storage::{
     Entry, EntryFormat, Error, ErrorKind, Log, NewEntry, ReadLimit, Store, StoreState, WriteSet,
@@ -97,7 +97,7 @@ impl Receipt {
     }
 }
 
-fn closed() -> AppendError {
+pub(super) fn closed() -> AppendError {
     AppendError::Storage("the store is closed".into())
 }
 
@@ -189,7 +189,7 @@ impl Partition {
     }
 
     /// The aborted transactions that a reader of `from..to` has to skip.
-    pub(super) fn aborted_within(&self, from: Offset, to: Offset) -> Vec<AbortedTransaction> {
+    pub fn aborted_within(&self, from: Offset, to: Offset) -> Vec<AbortedTransaction> {
         self.aborted.read().within(from, to)
     }
 
@@ -283,6 +283,59 @@ impl Partition {
             aborted.push(row);
         }
         Ok(aborted)
+    }
+
+    /// Whether appends are taken.
+    pub(super) fn check_open(&self) -> Result<(), AppendError> {
+        if self.is_gone() {
+            return Err(AppendError::Gone);
+        }
+        refusal(&self.store.state().borrow()).map_or(Ok(()), Err)
+    }
+
+    /// The state, of which [`Partition::prepare`] has made sure.
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        let state = self.state.get();
+        state
+            .expect("prepare() loads the state before append()")
+            .lock()
+    }
+
+    /// Gives a batch of no producer its offset, and puts it into `write_set`, which must be committed
+    /// before `state` is unlocked.
+    pub(super) fn put(
+        &self,
+        state: &mut State,
+        mut batch: CheckedBatch,
+        now: Timestamp,
+        producer_expiration_ms: i64,
+        write_set: &mut WriteSet,
+    ) -> Result<(), AppendError> {
+        let base_offset = match state.append(&mut batch, now, producer_expiration_ms)? {
+            Verdict::New(base_offset) => base_offset,
+            Verdict::Duplicate(appended) => appended.base_offset,
+        };
+        write_set.append(
+            &self.log,
+            NewEntry {
+                first_offset: from_offset(base_offset),
+                count: batch.header.record_count.unsigned_abs(),
+                max_timestamp: batch.header.max_timestamp,
+                format: EntryFormat::Batch,
+                payload: batch.bytes.freeze(),
+            },
+        );
+        let log_start = to_offset(self.log.bounds().start_offset);
+        if let Some(row) = state.checkpoint_if_due(now, log_start, producer_expiration_ms) {
+            write_set.put_row(checkpoint_key(&self.log), row);
+        }
+        Ok(())
+    }
+
+    /// Wakes who waits for `bytes` that have become durable, or have failed to.
+    pub(super) fn tell_published(&self, bytes: usize, result: &Result<(), AppendError>) {
+        let stable = self.first_unstable.load(Ordering::Acquire) == Offset::MAX;
+        self.waiters.published(&self.log, bytes, stable, result);
     }
 
     /// Gives a checked batch its offset and queues it. [`Partition::prepare`] must have succeeded.
@@ -501,8 +554,8 @@ impl Partition {
         self.log.size_bytes().await
     }
 
-    /// The log under it, for searches by time.
-    pub(super) fn log(&self) -> &Log {
+    /// The log under it, for reading.
+    pub fn log(&self) -> &Log {
         &self.log
     }
 

@@ -10,8 +10,10 @@ mod epochs;
 pub mod fetch;
 mod leader;
 mod producers;
+pub mod records;
 mod state;
 mod times;
+mod together;
 mod transactions;
 mod waiter;
 
@@ -25,6 +27,7 @@ pub use control::Marker;
 pub use leader::{AppendError, Offsets, Partition, Receipt};
 pub use producers::{ActiveProducer, ProducerError};
 pub use times::TimedOffset;
+pub use together::{Part, Wait, append_together};
 pub use transactions::AbortedTransaction;
 
 use crate::metadata::{Image, Topic};

@@ -80,6 +80,7 @@ const PURE: &[&str] = &[
     "broker/src/partition/control.rs",
     "broker/src/partition/epochs.rs",
     "broker/src/partition/producers.rs",
+    "broker/src/partition/records.rs",
     "broker/src/partition/state.rs",
     "broker/src/partition/transactions.rs",
     "broker/src/types.rs",
