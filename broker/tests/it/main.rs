@@ -12,3 +12,4 @@ mod group_sim;
 mod sim;
 mod source;
 mod tidy;
+mod txn_sim;

@@ -59,6 +59,11 @@ pub(crate) fn play<W: World>(world: W, seed: u64) -> String {
 /// Plays seeds from 0, as many as `TRESTLE_SIM_SEEDS` says or 200, or the one that `TRESTLE_SIM_SEED`
 /// names; the first twice.
 pub(crate) fn play_all<W: World>(name: &str, world: impl Fn() -> W) {
+    play_seeds(name, |seed| play(world(), seed));
+}
+
+/// The same for a play of another kind, which returns all that happened.
+pub(crate) fn play_seeds(name: &str, play: impl Fn(u64) -> String) {
     let number = |name: &str| -> Option<u64> { std::env::var(name).ok()?.parse().ok() };
     let seeds = match number("TRESTLE_SIM_SEED") {
         Some(seed) => seed..seed + 1,
@@ -66,12 +71,12 @@ pub(crate) fn play_all<W: World>(name: &str, world: impl Fn() -> W) {
     };
     let first = seeds.start;
     assert_eq!(
-        play(world(), first),
-        play(world(), first),
+        play(first),
+        play(first),
         "the same seed twice is the same run"
     );
     for seed in seeds {
-        let played = std::panic::AssertUnwindSafe(|| play(world(), seed));
+        let played = std::panic::AssertUnwindSafe(|| play(seed));
         if let Err(panic) = std::panic::catch_unwind(played) {
             eprintln!(
                 "to see it again: TRESTLE_SIM_SEED={seed} cargo test -p trestle --test it {name}"

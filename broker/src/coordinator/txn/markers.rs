@@ -23,6 +23,10 @@ pub type TellGroup =
     Box<dyn Fn(String, ProducerId, ProducerEpoch, bool) -> BoxFuture<'static, bool> + Send + Sync>;
 
 /// The way from the coordinator to the courier.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "no more errands than transactional ids, which are all in memory; and a courier must not block"
+)]
 pub fn errands() -> (Courier<Brain>, mpsc::UnboundedReceiver<Ending>) {
     let (send, receive) = mpsc::unbounded_channel();
     let courier = Box::new(move |ending| {

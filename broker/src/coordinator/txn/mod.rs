@@ -253,3 +253,7 @@ impl Transactions {
         self.coordinator.submit(command).await.map(drop)
     }
 }
+
+#[cfg(test)]
+#[path = "script_tests.rs"]
+mod tests;
