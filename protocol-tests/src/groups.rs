@@ -76,15 +76,15 @@ pub fn join_request(group: &str, member: &str) -> JoinGroupRequest {
         .with_reason(None)
 }
 
-/// A member's SyncGroup that assigns nothing.
+/// A SyncGroup of a consumer that can do `range`, which assigns nothing.
 pub fn sync_request(group: &str, generation: i32, member: &str) -> SyncGroupRequest {
     SyncGroupRequest::default()
         .with_group_id(group_id(group))
         .with_generation_id(generation)
         .with_member_id(text(member))
         .with_group_instance_id(None)
-        .with_protocol_type(None)
-        .with_protocol_name(None)
+        .with_protocol_type(Some(text("consumer")))
+        .with_protocol_name(Some(text("range")))
 }
 
 /// A member's heartbeat.
@@ -270,6 +270,8 @@ impl Member {
         });
         sync_request(&self.group(), self.generation, &self.id())
             .with_group_instance_id(self.request.group_instance_id.clone())
+            .with_protocol_type(self.joined.protocol_type.clone())
+            .with_protocol_name(self.joined.protocol_name.clone())
             .with_assignments(assignments.collect())
     }
 

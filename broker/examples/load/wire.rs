@@ -1,7 +1,7 @@
 //! The few requests that a load generator sends, built once and sent many times.
 //!
 //! Versions without tagged fields, so that everything has its place: Produce 7, Fetch 4,
-//! Metadata 4, CreateTopics 2.
+//! Metadata 4, CreateTopics 2, JoinGroup 1, SyncGroup 0, Heartbeat 0, OffsetCommit 2.
 
 use anyhow::{Context, Result, bail};
 use bytes::{Buf, BufMut};
@@ -223,6 +223,117 @@ pub(crate) fn metadata(topic: Option<&str>) -> Frame {
     }
     body.put_i8(1);
     Frame::new(3, 4, &body)
+}
+
+/// JoinGroup 1 of a consumer that can do `range`; an empty member id joins anew.
+pub(crate) fn join_group(group: &str, member: &str, session_ms: i32) -> Frame {
+    let mut body = Vec::new();
+    put_string(&mut body, group);
+    body.put_i32(session_ms);
+    body.put_i32(60_000); // rebalance timeout
+    put_string(&mut body, member);
+    put_string(&mut body, "consumer");
+    body.put_i32(1);
+    put_string(&mut body, "range");
+    body.put_i32(15);
+    // A subscription: version 0, one topic, no user data.
+    body.put_i16(0);
+    body.put_i32(1);
+    put_string(&mut body, "t");
+    body.put_i32(-1);
+    Frame::new(11, 1, &body)
+}
+
+/// What a JoinGroup answered.
+pub(crate) struct Joined {
+    pub(crate) generation: i32,
+    pub(crate) member: String,
+    /// Everybody's id, for the leader.
+    pub(crate) members: Vec<String>,
+}
+
+fn get_string(body: &mut &[u8]) -> Result<String> {
+    let len = usize::from(body.try_get_u16()?);
+    let (text, rest) = body.split_at_checked(len).context("a string is cut")?;
+    *body = rest;
+    Ok(String::from_utf8(text.to_vec())?)
+}
+
+/// Reads the answer to [`join_group`].
+pub(crate) fn joined(mut body: &[u8]) -> Result<Joined> {
+    let code = body.get_i16();
+    if code != 0 {
+        bail!("JoinGroup answered error code {code}");
+    }
+    let generation = body.get_i32();
+    get_string(&mut body)?; // protocol
+    get_string(&mut body)?; // leader
+    let member = get_string(&mut body)?;
+    let mut members = Vec::new();
+    for _ in 0..body.get_i32() {
+        members.push(get_string(&mut body)?);
+        let metadata = body.get_u32() as usize;
+        body.advance(metadata);
+    }
+    Ok(Joined {
+        generation,
+        member,
+        members,
+    })
+}
+
+/// SyncGroup 0: the leader assigns 64 bytes to each of `assigned`.
+pub(crate) fn sync_group(group: &str, generation: i32, member: &str, assigned: &[String]) -> Frame {
+    let mut body = Vec::new();
+    put_string(&mut body, group);
+    body.put_i32(generation);
+    put_string(&mut body, member);
+    body.put_i32(assigned.len() as i32);
+    for id in assigned {
+        put_string(&mut body, id);
+        body.put_i32(64);
+        body.put_slice(&[7; 64]);
+    }
+    Frame::new(14, 0, &body)
+}
+
+/// Heartbeat 0.
+pub(crate) fn heartbeat(group: &str, generation: i32, member: &str) -> Frame {
+    let mut body = Vec::new();
+    put_string(&mut body, group);
+    body.put_i32(generation);
+    put_string(&mut body, member);
+    Frame::new(12, 0, &body)
+}
+
+/// OffsetCommit 2 of one offset, by nobody's member.
+pub(crate) fn commit_offset(group: &str, topic: &str, partition: i32, offset: i64) -> Frame {
+    let mut body = Vec::new();
+    put_string(&mut body, group);
+    body.put_i32(-1);
+    put_string(&mut body, "");
+    body.put_i64(-1);
+    body.put_i32(1);
+    put_string(&mut body, topic);
+    body.put_i32(1);
+    body.put_i32(partition);
+    body.put_i64(offset);
+    put_string(&mut body, "");
+    Frame::new(8, 2, &body)
+}
+
+/// The error code that the answers to [`heartbeat`] and [`sync_group`] begin with.
+pub(crate) fn code(mut body: &[u8]) -> i16 {
+    body.get_i16()
+}
+
+/// Checks the answer to [`commit_offset`].
+pub(crate) fn committed(body: &[u8]) -> Result<()> {
+    // The error code of the only partition comes last.
+    match body.last_chunk().map(|code| i16::from_be_bytes(*code)) {
+        Some(0) => Ok(()),
+        code => bail!("OffsetCommit answered error code {code:?}"),
+    }
 }
 
 /// One connection; requests go out in order and answers come back in order.

@@ -3,7 +3,7 @@
 //! A member's assignment: the answer comes when the leader has brought everybody's, with the call that is
 //! its own.
 //!
-//! v3 static members; v5 protocol type and name, which must be the group's.
+//! v3 static members; v5 protocol type and name, which must be there and must be the group's.
 
 use kafka_protocol::messages::{SyncGroupRequest, SyncGroupResponse};
 
@@ -17,6 +17,10 @@ pub async fn handle(ctx: &Context, request: SyncGroupRequest) -> SyncGroupRespon
     if request.group_id.is_empty() {
         return refused(errors::group(&GroupError::InvalidGroupId).code());
     }
+    let named = request.protocol_type.is_some() && request.protocol_name.is_some();
+    if ctx.version >= 5 && !named {
+        return refused(errors::group(&GroupError::InconsistentProtocol).code());
+    }
     let sync = Sync {
         caller: Caller {
             group: owned(&request.group_id),
@@ -24,9 +28,8 @@ pub async fn handle(ctx: &Context, request: SyncGroupRequest) -> SyncGroupRespon
             instance: maybe(request.group_instance_id.as_ref()),
             generation: request.generation_id,
         },
-        // Below version 5 they are not there, and the codec says they are empty.
-        protocol_type: maybe(request.protocol_type.as_ref()).filter(|_| ctx.version >= 5),
-        protocol: maybe(request.protocol_name.as_ref()).filter(|_| ctx.version >= 5),
+        protocol_type: maybe(request.protocol_type.as_ref()),
+        protocol: maybe(request.protocol_name.as_ref()),
         assignments: request
             .assignments
             .iter()

@@ -74,6 +74,8 @@ pub struct Config {
     pub offsets_retention_check_interval_ms: i64,
     /// `offsets.retention.minutes`.
     pub offsets_retention_minutes: i32,
+    /// Partitions of groups whose lag is among the metrics. Default 1000.
+    pub group_metrics_partitions: usize,
     /// `transaction.max.timeout.ms`.
     pub transaction_max_timeout_ms: i32,
     /// `transactional.id.expiration.ms`.
@@ -168,6 +170,7 @@ fields! {
     "trestle.log" => log,
     "trestle.max.partitions" => max_partitions,
     "trestle.memtable.bytes" => storage.memtable_bytes,
+    "trestle.metrics.group.partitions" => group_metrics_partitions,
     "trestle.plain.request.max.bytes" => plain_request_max_bytes,
     "trestle.read.ahead.requests" => read_ahead_requests,
     "trestle.request.stall.ms" => request_stall,
@@ -346,6 +349,7 @@ impl Config {
             group_max_session_timeout_ms: 0,
             group_max_size: 0,
             group_min_session_timeout_ms: 0,
+            group_metrics_partitions: 0,
             offset_metadata_max_bytes: 0,
             offsets_retention_check_interval_ms: 0,
             offsets_retention_minutes: 0,

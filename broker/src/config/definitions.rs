@@ -332,6 +332,8 @@ pub const BROKER: &[Definition] = &[
         .valid(AtLeast(1)),
     row("trestle.memtable.bytes", Long, "33554432", Honoured, "One of the two tables of recent writes in memory.")
         .valid(AtLeast(65_536)),
+    row("trestle.metrics.group.partitions", Long, "1000", Honoured, "Most partitions with committed offsets, over all groups, whose lag is among the metrics; 0 for none.")
+        .valid(AtLeast(0)),
     row("trestle.plain.request.max.bytes", Long, "16777216", Honoured, "Largest request that carries no records; such requests take many times their size in memory.")
         .valid(AtLeast(8)),
     row("trestle.read.ahead.requests", Long, "64", Honoured, "Most requests of one connection that are read and not answered; past it its socket is not read.")

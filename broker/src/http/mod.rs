@@ -5,6 +5,7 @@
 
 mod bounded;
 mod entrance;
+mod group_lag;
 mod health;
 mod log;
 
@@ -128,8 +129,12 @@ async fn openapi() -> impl IntoResponse {
 }
 
 async fn metrics_text(State(door): State<Door>) -> impl IntoResponse {
-    (
-        [(header::CONTENT_TYPE, metrics::CONTENT_TYPE)],
-        door.metrics.text(),
-    )
+    let rooms = door.rooms.borrow().clone();
+    let mut text = door.metrics.text();
+    if let Some(rooms) = rooms {
+        let groups = group_lag::text(&rooms).await;
+        let end = text.rfind(metrics::END).unwrap_or(text.len());
+        text.insert_str(end, &groups);
+    }
+    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text)
 }

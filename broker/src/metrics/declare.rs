@@ -139,6 +139,14 @@ Served as Prometheus text at `/metrics` of the HTTP address (`--http`, by defaul
 ";
 
 const FOOT: &str = "
+How far consumer groups are behind is computed when the page is asked for, under the names of
+kafka_exporter, for up to `trestle.metrics.group.partitions` partitions with committed offsets:
+`kafka_consumergroup_current_offset`, `kafka_consumergroup_lag` (records) and
+`kafka_consumergroup_lag_seconds` (age of the first record not committed) by `consumergroup`, `topic` and
+`partition`; `kafka_consumergroup_current_offset_sum` and `kafka_consumergroup_lag_sum` by `consumergroup`
+and `topic`; `kafka_consumergroup_members` by `consumergroup`. `trestle_consumergroup_partitions_left_out`
+counts what is beyond the limit.
+
 Besides these there are the counts of the log store and of the SlateDB engine under it, by the names
 that they give (dots become underscores): `trestle_storage_...` and `slatedb_...`.
 ";

@@ -21,6 +21,9 @@ pub use recorder::StoreRecorder;
 /// The type of the text that [`Metrics::text`] gives.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
+/// What the text ends with.
+pub const END: &str = "# EOF\n";
+
 /// What every name starts with.
 const PREFIX: &str = "trestle";
 

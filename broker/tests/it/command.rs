@@ -145,6 +145,56 @@ fn it_says_where_it_serves_and_ends_in_order() {
     }
 }
 
+/// Sends one request without tagged fields, and waits for the answer.
+fn ask(stream: &mut TcpStream, key: i16, version: i16, body: &[u8]) {
+    let mut frame = Vec::new();
+    frame.extend(key.to_be_bytes());
+    frame.extend(version.to_be_bytes());
+    frame.extend([0, 0, 0, 7, 0xff, 0xff]); // correlation id, no client id
+    frame.extend(body);
+    stream
+        .write_all(&(frame.len() as u32).to_be_bytes())
+        .expect("sent");
+    stream.write_all(&frame).expect("sent");
+    let mut size = [0; 4];
+    stream.read_exact(&mut size).expect("an answer");
+    let mut answer = vec![0; u32::from_be_bytes(size) as usize];
+    stream.read_exact(&mut answer).expect("an answer");
+}
+
+#[test]
+fn the_lag_of_groups_is_among_the_metrics() {
+    let limit = ["--set", "trestle.metrics.group.partitions=2"];
+    let http = ["--http", "127.0.0.1:0"];
+    let broker = Running::start(&[&IN_MEMORY[..], &http, &limit].concat());
+    let mut stream = TcpStream::connect(broker.part("kafka")).expect("Kafka is served");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    // Metadata v4 creates the topic; OffsetCommit v2 commits an offset for three groups.
+    ask(&mut stream, 3, 4, b"\0\0\0\x01\0\x01t\x01");
+    for group in [b"a", b"b", b"c"] {
+        let mut body = b"\0\x01".to_vec();
+        body.extend(group);
+        body.extend(b"\xff\xff\xff\xff\0\0\xff\xff\xff\xff\xff\xff\xff\xff");
+        body.extend(b"\0\0\0\x01\0\x01t\0\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\x05\0\0");
+        ask(&mut stream, 8, 2, &body);
+    }
+    let metrics = broker.get("/metrics");
+    let labels = "consumergroup=\"a\",topic=\"t\",partition=\"0\"";
+    for line in [
+        "# TYPE kafka_consumergroup_lag gauge\n".to_owned(),
+        format!("\nkafka_consumergroup_current_offset{{{labels}}} 5\n"),
+        format!("\nkafka_consumergroup_lag{{{labels}}} 0\n"),
+        format!("\nkafka_consumergroup_lag_seconds{{{labels}}} 0.000\n"),
+        "\nkafka_consumergroup_lag_sum{consumergroup=\"b\",topic=\"t\"} 0\n".to_owned(),
+        "\nkafka_consumergroup_members{consumergroup=\"a\"} 0\n".to_owned(),
+        "\ntrestle_consumergroup_partitions_left_out 1\n".to_owned(),
+    ] {
+        assert!(metrics.contains(&line), "{line:?} is not in {metrics}");
+    }
+    assert!(!metrics.contains("consumergroup=\"c\""), "{metrics}");
+    assert!(metrics.ends_with("# EOF\n"));
+}
+
 #[test]
 fn two_listeners_and_no_http() {
     let broker = Running::start(&[

@@ -17,7 +17,7 @@ use trestle::coordinator::machine::{Machine, Ticket};
 use trestle::metadata::{Image, PartitionMeta, Topic};
 use trestle::types::{ProducerEpoch, ProducerId};
 
-use crate::sim::{Rows, World, play_all};
+use crate::sim::{Rows, World, play, play_all};
 
 const GROUPS: [&str; 2] = ["one", "two"];
 const PARTITIONS: i32 = 4;
@@ -25,6 +25,18 @@ const PARTITIONS: i32 = 4;
 #[test]
 fn group_sim() {
     play_all("group_sim", GroupWorld::new);
+    // And they did get somewhere.
+    let traces: String = (0..30).map(|seed| play(GroupWorld::new(), seed)).collect();
+    for seen in [
+        "Synced(Ok",
+        "Rebalancing",
+        "FencedInstance",
+        "skip_assignment: true",
+        "ProducerFenced",
+        "crash",
+    ] {
+        assert!(traces.contains(seen), "{seen} never happened");
+    }
 }
 
 /// A client that is, was or wants to be a member.
@@ -42,9 +54,9 @@ struct Client {
 #[derive(Clone, Debug)]
 enum Asked {
     Join(usize),
-    Sync(usize),
+    /// By whom it was said to be.
+    Sync(usize, Caller),
     Commit(Vec<(Place, i64)>),
-    End(ProducerId, ProducerEpoch, bool),
     Other,
 }
 
@@ -139,14 +151,13 @@ impl GroupWorld {
         values.push(value);
     }
 
-    fn assigned(&mut self, client: usize, assignment: &[u8]) {
-        let Client {
+    fn assigned(&mut self, caller: Caller, assignment: &[u8]) {
+        let Caller {
             group,
             generation,
             member,
             instance,
-            ..
-        } = self.clients[client].clone();
+        } = caller;
         let before = self.generations.entry(group.clone()).or_default();
         assert!(
             generation >= *before,
@@ -185,8 +196,13 @@ impl World for GroupWorld {
                 if rng.random_ratio(1, 5) {
                     caller.member = "".into();
                 }
-                let known = ["range", "sticky", "both"][rng.random_range(0..3)];
-                let protocols = [(known, "x"), ("common", ["x", "y"][rng.random_range(0..2)])];
+                let known = ["range", "sticky", "both"];
+                let known = match rng.random_ratio(1, 10) {
+                    true => known[rng.random_range(0..3)],
+                    false => known[client % 3],
+                };
+                let news = if rng.random_ratio(1, 6) { "y" } else { "x" };
+                let protocols = [(known, "x"), ("common", news)];
                 let join = Join {
                     caller,
                     client_id: format!("client{client}").into(),
@@ -213,6 +229,7 @@ impl World for GroupWorld {
                         shares.entry(owner).or_default().push(partition as u8);
                     }
                 }
+                let asked = Asked::Sync(client, caller.clone());
                 let sync = Sync {
                     caller,
                     protocol_type: None,
@@ -222,7 +239,7 @@ impl World for GroupWorld {
                         .map(|(id, share)| (id, share.into()))
                         .collect(),
                 };
-                (Command::Sync(sync), Asked::Sync(client))
+                (Command::Sync(sync), asked)
             }
             55..70 => (Command::Heartbeat(caller), Asked::Other),
             70..74 => {
@@ -268,10 +285,7 @@ impl World for GroupWorld {
                     committed,
                     groups: GROUPS.map(Into::into).to_vec(),
                 };
-                (
-                    Command::CompleteTxn(complete),
-                    Asked::End(producer, epoch, committed),
-                )
+                (Command::CompleteTxn(complete), Asked::Other)
             }
             95..97 => {
                 let fetch = Fetch {
@@ -322,16 +336,16 @@ impl World for GroupWorld {
                 self.clients[client].member = id.clone();
             }
             (
-                Asked::Join(client) | Asked::Sync(client),
+                Asked::Join(client) | Asked::Sync(client, _),
                 Reply::Joined(Err(GroupError::UnknownMember | GroupError::FencedInstance))
                 | Reply::Synced(Err(GroupError::UnknownMember | GroupError::FencedInstance)),
             ) => {
                 self.clients[client].member = "".into();
                 self.clients[client].roll.clear();
             }
-            (Asked::Sync(client), Reply::Synced(Ok(synced))) => {
+            (Asked::Sync(client, caller), Reply::Synced(Ok(synced))) => {
                 self.clients[client].roll.clear();
-                self.assigned(client, &synced.assignment);
+                self.assigned(caller, &synced.assignment);
             }
             (Asked::Commit(values), Reply::Partitions(Ok(outcomes))) => {
                 let kept = outcomes[0].1[0].1.is_ok();
@@ -354,6 +368,11 @@ impl World for GroupWorld {
             // Forgotten: a group of this name begins anew.
             Row::Classic { group, state: None } => {
                 self.generations.remove(group);
+                for asked in self.asked.values_mut() {
+                    if matches!(asked, Asked::Sync(_, caller) if caller.group == *group) {
+                        *asked = Asked::Other;
+                    }
+                }
                 self.owners.retain(|(of, ..), _| of != group);
             }
             Row::Offset {

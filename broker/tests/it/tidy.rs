@@ -35,7 +35,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     // Doors.
     ("net", &["api", "broker"]),
-    ("http", &["broker", "metadata", "partition"]),
+    ("http", &["broker", "coordinator", "metadata", "partition"]),
     // The root knows everybody, and is known by nobody but the front of the house.
     (
         "broker",

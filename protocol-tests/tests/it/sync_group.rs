@@ -96,6 +96,14 @@ fn bad_requests_are_refused() {
         codes::INCONSISTENT_GROUP_PROTOCOL,
         "another protocol",
     );
+    let unnamed = good.clone().with_protocol_name(None);
+    check(unnamed, codes::INCONSISTENT_GROUP_PROTOCOL, "no protocol");
+    let untyped = good.clone().with_protocol_type(None);
+    check(
+        untyped,
+        codes::INCONSISTENT_GROUP_PROTOCOL,
+        "no protocol type",
+    );
     let instance = good.clone().with_group_instance_id(Some(text("one")));
     check(instance, codes::FENCED_INSTANCE_ID, "another's instance");
     let instance = good.clone().with_group_instance_id(Some(text("three")));

@@ -2,6 +2,7 @@
 
 mod consume;
 mod footprint;
+mod groups;
 mod produce;
 
 use std::path::PathBuf;
@@ -85,6 +86,21 @@ pub(crate) const ALL: &[Measure] = &[
         name: "topics",
         about: "1,000 topics of 10 partitions: creation, metadata, memory",
         run: |b, r| Box::pin(footprint::topics(b, r)),
+    },
+    Measure {
+        name: "members",
+        about: "10,000 members in 1,000 groups: memory, and the CPU of a heartbeat",
+        run: |b, r| Box::pin(groups::members(b, r)),
+    },
+    Measure {
+        name: "rebalance",
+        about: "a rebalance of one group of 1,000 members",
+        run: |b, r| Box::pin(groups::rebalance(b, r)),
+    },
+    Measure {
+        name: "commits",
+        about: "64 connections that commit offsets, without fsync",
+        run: |b, r| Box::pin(groups::commits(b, r)),
     },
     Measure {
         name: "sockets",

@@ -87,6 +87,7 @@ pub struct Group {
 }
 
 /// Who its members are.
+#[allow(clippy::large_enum_variant, reason = "most groups have members")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Kind {
     /// It never had members that are remembered, only offsets.
