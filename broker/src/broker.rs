@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use trestle_storage::{ErrorKind, Recovered, Store, StoreState};
 
-use crate::config::Config;
+use crate::config::{Config, ConfigError, Origin, Settings};
 use crate::coordinator::group::commands::{Command as GroupCommand, CompleteTxn};
 use crate::coordinator::group::{Groups, Limits};
 use crate::coordinator::runtime::Coordinator;
@@ -124,6 +124,32 @@ impl Broker {
         self.env.failed().cancelled().await;
     }
 
+    /// Settings for a broker within this process, such as a test's: in memory, on a free port, without
+    /// HTTP, unless told otherwise.
+    pub fn builder() -> BrokerBuilder {
+        BrokerBuilder::default()
+    }
+
+    /// Where Kafka clients are served first, as they write it: `HOST:PORT`.
+    pub fn address(&self) -> String {
+        let first = self.listeners.first();
+        first.map_or(String::new(), |bound| bound.address.to_string())
+    }
+
+    /// Returns when the broker has ended, by [`Broker::shutdown`] of another task or because it cannot
+    /// go on.
+    pub async fn join(&self) {
+        tokio::select! {
+            () = self.env.stopping().cancelled() => {}
+            () = self.failed() => {}
+        }
+    }
+
+    /// [`Broker::stop`] by the name that embedders look for.
+    pub async fn shutdown(self) {
+        self.stop().await;
+    }
+
     /// Closes the doors, finishes what is in flight, then closes the store.
     pub async fn stop(self) {
         self.env.stopping().cancel();
@@ -134,6 +160,71 @@ impl Broker {
         if self.env.timeout(CLOSE, close_rooms(rooms)).await.is_none() {
             tracing::warn!("the store did not close in time; the next start recovers it");
         }
+    }
+}
+
+impl Drop for Broker {
+    /// What has not been stopped ends with the value, as in a crash: what was acknowledged is durable.
+    fn drop(&mut self) {
+        self.env.stopping().cancel();
+    }
+}
+
+/// Makes a [`Broker`] for the process that it is built in.
+#[derive(Debug, Default)]
+pub struct BrokerBuilder {
+    settings: Settings,
+    failed: Option<ConfigError>,
+}
+
+impl BrokerBuilder {
+    /// Gives a setting by its name; `docs/config.md` lists them.
+    #[must_use]
+    pub fn set(mut self, name: &str, value: &str) -> Self {
+        let given = self
+            .settings
+            .set(name, value, Origin::Flag("of the builder".into()));
+        self.failed = self.failed.or(given.err());
+        self
+    }
+
+    /// Where the data lie: `memory:`, `file:PATH` or `s3://BUCKET/PREFIX`.
+    #[must_use]
+    pub fn data(self, url: &str) -> Self {
+        self.set("trestle.data", url)
+    }
+
+    /// Where Kafka clients are served; port 0 takes a free one.
+    #[must_use]
+    pub fn listen(self, address: &str) -> Self {
+        self.set("listeners", address)
+    }
+
+    /// Where HTTP is served.
+    #[must_use]
+    pub fn http(self, address: &str) -> Self {
+        self.set("trestle.http", address)
+    }
+
+    /// Starts the broker.
+    ///
+    /// # Errors
+    /// A setting that cannot be used, and as [`Broker::start`].
+    pub async fn start(self) -> anyhow::Result<Broker> {
+        if let Some(error) = self.failed {
+            return Err(error.into());
+        }
+        let mut settings = self.settings;
+        for (name, value) in [
+            ("trestle.data", "memory:"),
+            ("listeners", "127.0.0.1:0"),
+            ("trestle.http", "none"),
+        ] {
+            if settings.get(name).is_none() {
+                settings.set(name, value, Origin::Flag("of the builder".into()))?;
+            }
+        }
+        Broker::start(Config::load(settings)?, Env::system()).await
     }
 }
 

@@ -15,5 +15,5 @@ pub mod partition;
 pub mod placement;
 pub mod types;
 
-pub use broker::Broker;
+pub use broker::{Broker, BrokerBuilder};
 pub use config::Config;

@@ -4,20 +4,22 @@ mod cli;
 
 use std::process::ExitCode;
 
+use cli::{Stop, Task};
+
 fn main() -> ExitCode {
-    let settings = match cli::settings(std::env::args_os(), std::env::vars_os()) {
-        Ok(settings) => settings,
-        Err(stop) => return stop.print(),
+    let done = match cli::task(std::env::args_os(), std::env::vars_os()) {
+        Ok(Task::Serve(settings)) => serve(*settings),
+        Ok(Task::Log(arguments)) => cli::log::run(arguments).map_err(Stop::Failure),
+        Err(stop) => Err(stop),
     };
-    let config = match trestle::Config::load(settings) {
-        Ok(config) => config,
-        Err(error) => return cli::Stop::Usage(error).print(),
-    };
-    if let Err(error) = cli::logging::start(&config) {
-        return cli::Stop::Usage(error).print();
-    }
-    match cli::serve::run(config) {
+    match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => cli::Stop::Failure(error).print(),
+        Err(stop) => stop.print(),
     }
+}
+
+fn serve(settings: trestle::config::Settings) -> Result<(), Stop> {
+    let config = trestle::Config::load(settings)?;
+    cli::logging::start(&config)?;
+    cli::serve::run(config).map_err(Stop::Failure)
 }

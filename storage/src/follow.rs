@@ -14,6 +14,7 @@ use uuid::Uuid;
 use crate::key::{Format, Frontier, SegmentMeta};
 use crate::layout::{self, LiveSegments, PositionFilterPolicy, SegmentExtractor};
 use crate::object_store::{self, ReadOnlyStore};
+use crate::open::Home;
 use crate::pace::PacedClock;
 use crate::rows::Rows;
 use crate::segment::Segments;
@@ -27,6 +28,7 @@ const SETTLE: Duration = Duration::from_millis(2);
 /// A store opened for reading.
 pub(crate) struct Followed {
     pub(crate) rows: Rows,
+    pub(crate) home: Home,
     pub(crate) status: watch::Receiver<DbStatus>,
     pub(crate) segments: Segments,
     pub(crate) next_sequence: u64,
@@ -53,6 +55,10 @@ pub(crate) async fn open(
         db_path,
         wal_dir,
     } = object_store::open_read_only(options)?;
+    let home = Home {
+        object_store: Arc::clone(&object_store),
+        db_path: db_path.clone(),
+    };
     let filters: Vec<Arc<dyn FilterPolicy>> = vec![Arc::new(PositionFilterPolicy)];
     let mode = match checkpoint {
         Some(checkpoint) => DbReaderMode::Checkpoint(checkpoint),
@@ -102,6 +108,7 @@ pub(crate) async fn open(
         segments: Segments::new(found, LiveSegments::default()),
         pace: Arc::new(PacedClock::new(clock, Duration::ZERO, refresh)),
         rows,
+        home,
     })
 }
 

@@ -53,6 +53,7 @@
 
 mod ahead;
 mod batch;
+mod checkpoint;
 mod clear;
 mod commit;
 mod error;
@@ -79,6 +80,7 @@ mod tail;
 mod wal;
 mod write_set;
 
+pub use checkpoint::Checkpoint;
 pub use error::{Error, ErrorKind, Result};
 pub use log::{Bounds, Entry, EntryFormat, Log, ReadLimit};
 pub use logdb::{
@@ -91,5 +93,7 @@ pub use logdb::{
 pub use metrics::Metrics;
 pub use options::{DataUrl, Options};
 pub use store::{Committed, Recovered, Store, StoreState};
+/// What checkpoints are named by.
+pub use uuid::Uuid;
 pub use wal::FileWalReader;
 pub use write_set::{NewEntry, WriteSet};

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use slatedb::config::ScanOptions;
 use slatedb::db_cache::CacheTarget;
+use slatedb::object_store::ObjectStore;
+use slatedb::object_store::path::Path as ObjectPath;
 use slatedb::{
     BlockCachePolicy, CompactorBuilder, Db, FilterPolicy, GarbageCollectorBuilder, KeyValue,
     SstBlockSize, VersionedManifest,
@@ -31,9 +33,18 @@ pub(crate) struct Opened {
     pub(crate) pending: Vec<Bytes>,
 }
 
+/// Where the files of a store lie.
+#[derive(Clone, Debug)]
+pub(crate) struct Home {
+    pub(crate) object_store: Arc<dyn ObjectStore>,
+    pub(crate) db_path: ObjectPath,
+}
+
 /// The running engine and what it stands on.
 pub(crate) struct Engine {
     pub(crate) db: Db,
+    /// Where its files lie.
+    pub(crate) home: Home,
     /// The directory, if the store lies in one; ours until this is dropped.
     pub(crate) directory: Option<LocalDirectory>,
     /// Its write-ahead log.
@@ -77,6 +88,10 @@ async fn build(
         db_path,
         local: directory,
     } = object_store::open(options).await?;
+    let home = Home {
+        object_store: Arc::clone(&object_store),
+        db_path: db_path.clone(),
+    };
     let wal_options = FileWalOptions {
         fsync: options.fsync,
         file_bytes: options.wal_file_bytes,
@@ -127,6 +142,7 @@ async fn build(
         db.map_err(|error| Error::engine(format!("opening the store at {}", options.data), error))?;
     Ok(Engine {
         db,
+        home,
         directory,
         wal,
         pace,

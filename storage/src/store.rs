@@ -17,7 +17,7 @@ use crate::commit::Committer;
 use crate::key::{Directory, LogKey, LogState, Row};
 use crate::log::Inner as LogInner;
 use crate::object_store::LocalDirectory;
-use crate::open::{self, Opened};
+use crate::open::{self, Home, Opened};
 use crate::pace::PacedClock;
 use crate::publish::Publisher;
 use crate::queue::{CommitQueue, Done, LOCAL_FLIGHTS, Queued};
@@ -62,6 +62,7 @@ const STRIPES: usize = 64;
 /// What the tasks of a store and the handles on its logs share.
 pub(crate) struct Core {
     pub(crate) db: Rows,
+    pub(crate) home: Home,
     pub(crate) options: Options,
     pub(crate) clock: Arc<dyn SystemClock>,
     pub(crate) segments: Segments,
@@ -147,6 +148,7 @@ impl Store {
             logs: DashMap::new(),
             opening: std::array::from_fn(|_| Mutex::new(())),
             db: Rows::Written(engine.db.clone()),
+            home: engine.home,
             directory: parking_lot::Mutex::new(engine.directory),
             wal: engine.wal,
             pace: engine.pace,
@@ -228,6 +230,7 @@ impl Store {
             logs: DashMap::new(),
             opening: std::array::from_fn(|_| Mutex::new(())),
             db: followed.rows,
+            home: followed.home,
             directory: parking_lot::Mutex::new(None),
             wal: None,
             pace: followed.pace,

@@ -47,6 +47,8 @@ pub(super) enum Command {
     /// Run the broker; the same as no command at all.
     #[command(after_help = EXAMPLES)]
     Serve(Serve),
+    /// Append to, read and list the logs of a running broker
+    Log(super::log::LogArguments),
 }
 
 /// Arguments of `trestle serve`.

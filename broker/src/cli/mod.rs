@@ -5,6 +5,7 @@
 
 mod arguments;
 mod environment;
+pub(crate) mod log;
 pub(crate) mod logging;
 pub(crate) mod serve;
 
@@ -58,16 +59,33 @@ impl From<ConfigError> for Stop {
     }
 }
 
-/// All settings given, by whatever way.
-pub(crate) fn settings(
+/// What the command is to do.
+pub(crate) enum Task {
+    /// Run a broker with these settings.
+    Serve(Box<Settings>),
+    /// Use the log database of a running one.
+    Log(log::LogArguments),
+}
+
+/// What was asked for, by whatever way.
+pub(crate) fn task(
     arguments: impl IntoIterator<Item = OsString>,
     variables: impl IntoIterator<Item = (OsString, OsString)>,
-) -> Result<Settings, Stop> {
+) -> Result<Task, Stop> {
     let arguments = Arguments::try_parse_from(arguments).map_err(Stop::Arguments)?;
     let serve = match arguments.command {
         Some(Command::Serve(serve)) => serve,
+        Some(Command::Log(log)) => return Ok(Task::Log(log)),
         None => arguments.serve,
     };
+    Ok(Task::Serve(Box::new(settings(&serve, variables)?)))
+}
+
+/// All settings of a broker.
+fn settings(
+    serve: &arguments::Serve,
+    variables: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Settings, Stop> {
     let environment = Environment::new(variables);
     let mut settings = Settings::default();
     if let Some(path) = serve.config.clone().or_else(|| environment.config_file()) {

@@ -9,8 +9,10 @@ fn read(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Config, Stop> 
     let variables = variables
         .iter()
         .map(|(name, value)| (OsString::from(name), OsString::from(value)));
-    let settings = settings(arguments.map(OsString::from), variables)?;
-    Ok(Config::load(settings)?)
+    match task(arguments.map(OsString::from), variables)? {
+        Task::Serve(settings) => Ok(Config::load(*settings)?),
+        Task::Log(_) => panic!("this is no broker"),
+    }
 }
 
 fn config(arguments: &[&str], variables: &[(&str, &str)]) -> Config {

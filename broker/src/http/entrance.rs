@@ -19,6 +19,9 @@ const PATHS: &[&str] = &[
     "/api/v1/log/keys",
     "/api/v1/log/segments",
     "/api/v1/log/count",
+    "/api/v1/log/inspect",
+    "/api/v1/log/tree",
+    "/api/v1/checkpoints",
 ];
 
 /// Lets a request in, or not, and counts it.

@@ -350,3 +350,65 @@ fn a_json_log_is_one_object_a_line() {
     assert_eq!(count("no use for: num.io.threads"), 1, "{messages:?}");
     assert_eq!(count("is ready"), 1, "{messages:?}");
 }
+
+/// `trestle log` against a broker: what it prints, and how it fails.
+#[test]
+fn the_log_from_the_command_line() {
+    let broker = Running::start(&[&IN_MEMORY[..], &["--http", "127.0.0.1:0"]].concat());
+    let server = broker.part("http").to_owned();
+    let log = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_trestle"))
+            .args(["log", "--server", &server])
+            .args(arguments)
+            .output()
+            .expect("the command runs");
+        let text = |bytes| String::from_utf8(bytes).expect("text");
+        (
+            output.status.code(),
+            text(output.stdout),
+            text(output.stderr),
+        )
+    };
+    let done = |arguments: &[&str]| {
+        let (code, out, err) = log(arguments);
+        assert_eq!((code, err.as_str()), (Some(0), ""), "{arguments:?}");
+        out
+    };
+    assert_eq!(done(&["append", "orders", "first", "second"]), "0\n");
+    assert_eq!(done(&["append", "tenant:7", "third"]), "2\n");
+    assert_eq!(
+        done(&["scan", "orders"]),
+        "0\t0\torders\tfirst\n1\t1\torders\tsecond\n"
+    );
+    assert_eq!(
+        done(&["scan", "--prefix", "", "--from", "2"]),
+        "2\t0\ttenant:7\tthird\n"
+    );
+    assert_eq!(
+        done(&["scan", "orders", "--limit", "1", "--from", "1"]),
+        "1\t1\torders\tsecond\n"
+    );
+    assert_eq!(done(&["keys"]), "orders\ntenant:7\n");
+    assert_eq!(done(&["keys", "--prefix", "t"]), "tenant:7\n");
+    assert_eq!(done(&["count", "orders"]), "2\n");
+    assert_eq!(done(&["--json", "count", "orders"]), "{\"count\":2}\n");
+    assert_eq!(done(&["tail", "orders", "--to", "2"]).lines().count(), 2);
+    assert!(done(&["segments"]).lines().count() == 2);
+    assert!(done(&["inspect", "orders"]).lines().count() == 2);
+    assert!(done(&["tree"]).starts_with("segmentId\t"));
+    let id = done(&["checkpoint", "create", "one & two"]);
+    assert!(done(&["checkpoint", "list"]).contains(id.trim()));
+    done(&["checkpoint", "delete", id.trim()]);
+
+    let (code, _, err) = log(&["scan", "orders/7"]);
+    assert_eq!(code, Some(1));
+    assert!(err.contains("has no partition 7"), "{err}");
+    let (code, _, err) = log(&["scan"]);
+    assert_eq!(code, Some(2));
+    assert!(err.contains("KEY"), "{err}");
+    broker.signal("TERM");
+    let (_, _, broker_log) = broker.end();
+    let (code, _, err) = log(&["keys"]);
+    assert_eq!(code, Some(1), "{broker_log}");
+    assert!(err.contains("no broker answers"), "{err}");
+}

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use dashmap::DashMap;
 use slatedb_common::clock::{DefaultSystemClock, SystemClock};
 use tokio::sync::{oneshot, watch};
+use uuid::Uuid;
 
 use super::config::Config;
 use super::record::{AppendError, AppendOutput, AppendResult, Record, Sequence};
@@ -14,8 +15,8 @@ use super::retention;
 use super::view::{LogRead, LogView};
 use crate::key::LogKey;
 use crate::{
-    Committed, EntryFormat, Error, ErrorKind, Log, Metrics, NewEntry, Options, Result, Store,
-    WriteSet,
+    Checkpoint, Committed, EntryFormat, Error, ErrorKind, Log, Metrics, NewEntry, Options, Result,
+    Store, WriteSet,
 };
 
 /// Logs that are kept open, so that an append does not look for the end of its log.
@@ -249,6 +250,35 @@ impl LogDb {
     /// [`LogDb::durable_sequence`] as a value that can be watched.
     pub fn subscribe_durable(&self) -> watch::Receiver<Sequence> {
         self.view.store.subscribe_durable()
+    }
+
+    /// Makes a checkpoint of everything appended so far; [`crate::LogDbReader::open_at`] reads it.
+    /// Without a `lifetime` it stays until it is deleted.
+    ///
+    /// # Errors
+    /// As [`Store::create_checkpoint`].
+    pub async fn create_checkpoint(
+        &self,
+        name: Option<String>,
+        lifetime: Option<Duration>,
+    ) -> Result<Checkpoint> {
+        self.view.store.create_checkpoint(name, lifetime).await
+    }
+
+    /// The checkpoints that there are.
+    ///
+    /// # Errors
+    /// As [`Store::checkpoints`].
+    pub async fn list_checkpoints(&self) -> Result<Vec<Checkpoint>> {
+        self.view.store.checkpoints().await
+    }
+
+    /// Deletes a checkpoint.
+    ///
+    /// # Errors
+    /// As [`Store::delete_checkpoint`].
+    pub async fn delete_checkpoint(&self, id: Uuid) -> Result<()> {
+        self.view.store.delete_checkpoint(id).await
     }
 
     /// The store under it.

@@ -328,6 +328,39 @@ async fn a_reader_in_between_sees_what_is_durable() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_shows_what_was_there() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let log = LogDb::open(short_segments(at(&directory))).await?;
+    log.append(vec![record("a", "0"), record("b", "1")]).await?;
+    let made = log.create_checkpoint(Some("before".into()), None).await?;
+    assert_eq!(made.name.as_deref(), Some("before"));
+    assert!(log.list_checkpoints().await?.contains(&made));
+    log.append(vec![record("a", "2"), record("late", "3")])
+        .await?;
+    // What it shows goes from the log itself.
+    let store = log.store();
+    let mut trim = trestle_storage::WriteSet::new();
+    trim.trim(&store.log(b"a").await?, 2);
+    crate::support::commit(store, trim).await?;
+    assert_eq!(log.count(Bytes::from("a"), ..).await?, 0);
+
+    let reader = LogDbReader::open_at(at(&directory), made.id).await?;
+    assert_eq!(
+        sequences(reader.scan(Bytes::from("a"), ..).await?).await?,
+        [0]
+    );
+    assert_eq!(keys(reader.list_keys(..).await?).await?, ["a", "b"]);
+    reader.close().await?;
+
+    log.delete_checkpoint(made.id).await?;
+    assert!(!log.list_checkpoints().await?.contains(&made));
+    assert!(log.delete_checkpoint(made.id).await.is_err());
+    assert!(LogDbReader::open_at(at(&directory), made.id).await.is_err());
+    log.close().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_old_or_too_much_goes() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let mut config = short_segments(at(&directory));

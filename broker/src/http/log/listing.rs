@@ -1,12 +1,14 @@
-//! `GET /api/v1/log/keys`, `/segments` and `/count`.
+//! `GET /api/v1/log/keys`, `/segments`, `/count`, `/inspect` and `/tree`; `/api/v1/checkpoints`.
 
 use std::ops::Bound;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use trestle_storage::{KeyOptions, LogRead};
+use serde_json::{Value as Json, json};
+use trestle_storage::{Checkpoint, Inspection, KeyOptions, LogRead, Uuid};
 
 use super::error::ApiError;
 use super::message::{CountResponse, KeysResponse, SegmentsResponse};
@@ -91,4 +93,90 @@ pub(super) async fn count(rooms: &Arc<Rooms>, params: &Params) -> Result<CountRe
     };
     opened.log().settled().await?;
     Ok(CountResponse(opened.log().count(start, end).await?))
+}
+
+/// What each segment holds of a key, as JSON.
+pub(super) async fn inspect(rooms: &Arc<Rooms>, params: &Params) -> Result<Json, ApiError> {
+    let name = Name::parse(&params.key()?)?;
+    let (start, end) = params.range("start_seq", "end_seq", (0, u64::MAX))?;
+    let inspection = match name.open(rooms).await? {
+        Some(opened) => {
+            let physical = opened.log().key().clone();
+            view(rooms).inspect(physical, start..end).await?
+        }
+        None => Inspection::default(),
+    };
+    let segments = inspection.segments.iter().map(|segment| {
+        json!({
+            "segmentId": segment.segment_id,
+            "firstSequence": segment.first_sequence,
+            "firstOffset": segment.first_offset,
+            "count": segment.count,
+            "bytes": segment.bytes,
+        })
+    });
+    let segments: Vec<Json> = segments.collect();
+    Ok(json!({ "status": "success", "total": inspection.total, "segments": segments }))
+}
+
+/// The files that the store consists of, as JSON.
+pub(super) fn tree(rooms: &Arc<Rooms>) -> Json {
+    let tree = view(rooms).tree();
+    let segments = tree.segments.iter().map(|segment| {
+        json!({
+            "segmentId": segment.segment_id,
+            "l0Files": segment.l0_files,
+            "l0Bytes": segment.l0_bytes,
+            "runs": segment.runs,
+            "runBytes": segment.run_bytes,
+        })
+    });
+    json!({
+        "status": "success",
+        "manifestId": tree.manifest_id,
+        "writerEpoch": tree.writer_epoch,
+        "compactorEpoch": tree.compactor_epoch,
+        "extractor": tree.extractor,
+        "segments": segments.collect::<Vec<_>>(),
+    })
+}
+
+fn checkpoint(checkpoint: &Checkpoint) -> Json {
+    json!({
+        "id": checkpoint.id.to_string(),
+        "name": checkpoint.name,
+        "createTimeMs": checkpoint.create_time_ms,
+        "expireTimeMs": checkpoint.expire_time_ms,
+    })
+}
+
+/// Makes a checkpoint.
+pub(super) async fn create_checkpoint(
+    rooms: &Arc<Rooms>,
+    params: &Params,
+) -> Result<Json, ApiError> {
+    let name = params.bytes("name");
+    let name = name.map(|name| String::from_utf8_lossy(name).into_owned());
+    let lifetime = params.positive("lifetime_ms")?;
+    let lifetime = lifetime.map(|ms| Duration::from_millis(ms as u64));
+    let made = rooms.store.create_checkpoint(name, lifetime).await?;
+    Ok(json!({ "status": "success", "checkpoint": checkpoint(&made) }))
+}
+
+/// Lists checkpoints.
+pub(super) async fn checkpoints(rooms: &Arc<Rooms>) -> Result<Json, ApiError> {
+    let found = rooms.store.checkpoints().await?;
+    let found: Vec<Json> = found.iter().map(checkpoint).collect();
+    Ok(json!({ "status": "success", "checkpoints": found }))
+}
+
+/// Deletes a checkpoint.
+pub(super) async fn delete_checkpoint(
+    rooms: &Arc<Rooms>,
+    params: &Params,
+) -> Result<Json, ApiError> {
+    let id: Option<Uuid> = params.number("id")?;
+    let id = id.ok_or_else(|| ApiError::invalid("parameter id is missing"))?;
+    rooms.store.delete_checkpoint(id).await?;
+    Ok(json!({ "status": "success" }))
 }

@@ -36,6 +36,14 @@ pub(super) fn routes() -> Router<Door> {
         .route("/api/v1/log/keys", get(keys_route))
         .route("/api/v1/log/segments", get(segments_route))
         .route("/api/v1/log/count", get(count_route))
+        .route("/api/v1/log/inspect", get(inspect_route))
+        .route("/api/v1/log/tree", get(tree_route))
+        .route(
+            "/api/v1/checkpoints",
+            get(checkpoints_route)
+                .post(create_checkpoint_route)
+                .delete(delete_checkpoint_route),
+        )
 }
 
 /// The rooms, while the store is open.
@@ -137,4 +145,38 @@ async fn count_route(
 ) -> Result<Response, ApiError> {
     let count = listing::count(&rooms(&door)?, &params(query)?).await?;
     Ok(respond(&headers, &count))
+}
+
+fn plain(json: &serde_json::Value) -> Response {
+    let content_type = [(header::CONTENT_TYPE, "application/json")];
+    (content_type, json.to_string()).into_response()
+}
+
+async fn inspect_route(State(door): State<Door>, query: RawQuery) -> Result<Response, ApiError> {
+    let inspection = listing::inspect(&rooms(&door)?, &params(query)?).await?;
+    Ok(plain(&inspection))
+}
+
+async fn tree_route(State(door): State<Door>) -> Result<Response, ApiError> {
+    Ok(plain(&listing::tree(&rooms(&door)?)))
+}
+
+async fn checkpoints_route(State(door): State<Door>) -> Result<Response, ApiError> {
+    Ok(plain(&listing::checkpoints(&rooms(&door)?).await?))
+}
+
+async fn create_checkpoint_route(
+    State(door): State<Door>,
+    query: RawQuery,
+) -> Result<Response, ApiError> {
+    let made = listing::create_checkpoint(&rooms(&door)?, &params(query)?).await?;
+    Ok(plain(&made))
+}
+
+async fn delete_checkpoint_route(
+    State(door): State<Door>,
+    query: RawQuery,
+) -> Result<Response, ApiError> {
+    let deleted = listing::delete_checkpoint(&rooms(&door)?, &params(query)?).await?;
+    Ok(plain(&deleted))
 }

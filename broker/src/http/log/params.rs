@@ -67,7 +67,7 @@ impl Params {
         text.parse().map(Some).map_err(|_| {
             let shown: String = text.chars().take(40).collect();
             ApiError::invalid(format!(
-                "parameter {name}: {shown:?} is not a number that fits"
+                "parameter {name}: {shown:?} is not what belongs there"
             ))
         })
     }
