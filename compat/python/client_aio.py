@@ -1,6 +1,7 @@
 """aiokafka. Its event loop runs in a thread of its own, so that scenarios can be plain functions."""
 
 import asyncio
+import inspect
 import logging
 import os
 import threading
@@ -8,11 +9,15 @@ import threading
 import aiokafka
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition, errors
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.structs import OffsetAndMetadata
 from model import Fenced, Member, Producer, Record, Refused
 
 from runner.client import BOOTSTRAP
+
+try:
+    from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+except ImportError:  # until 0.9 from kafka-python
+    from kafka.coordinator.assignors.range import RangePartitionAssignor
 
 WAIT_S = 60
 logging.getLogger("aiokafka").setLevel(os.environ.get("COMPAT_TRACE", "CRITICAL"))
@@ -127,7 +132,8 @@ class AioMember(Member, ConsumerRebalanceListener):
         super().__init__(topic, records)
         self.commits = commits
         level = "read_committed" if committed else "read_uncommitted"
-        settings = {"group_id": group, "group_instance_id": instance, "session_timeout_ms": session_ms, "heartbeat_interval_ms": 500}
+        settings = {"group_instance_id": instance} if instance else {}
+        settings |= {"group_id": group, "session_timeout_ms": session_ms, "heartbeat_interval_ms": 500}
         settings |= {"auto_offset_reset": reset, "enable_auto_commit": False, "isolation_level": level, "max_poll_interval_ms": 60_000}
         self.consumer = started(lambda: AIOKafkaConsumer(bootstrap_servers=BOOTSTRAP, partition_assignment_strategy=(RangePartitionAssignor,), **settings))
 
@@ -176,6 +182,8 @@ class Client:
     name = "aiokafka"
     version = aiokafka.__version__
     unavailable = {"eos.chain": "this client sends a transaction's offsets without the member's generation (KIP-447), so a chain with more than one member cannot be exact"}
+    if "group_instance_id" not in inspect.signature(AIOKafkaConsumer).parameters:
+        unavailable["group.static"] = "static membership came with 0.11"
     protocols = {"eager"}
     rejoins = False
     empty_records = False

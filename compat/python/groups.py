@@ -55,7 +55,7 @@ class Groups:
         """Join one after the other, each when the others have settled."""
         found = []
         for i in range(count):
-            found.append(self.client.member(group, topic, records=records, session_ms=SESSION_MS, **options))
+            found.append(self.client.member(group, topic, records=records, **({"session_ms": SESSION_MS} | options)))
             self.settled(found)
         return found
 
@@ -182,7 +182,8 @@ class Groups:
 
     def restart(self):
         topic, group, records = new_topic(PARTITIONS), fresh_name("group"), []
-        members = self.members(2, group, topic, records)
+        # Longer than a restart of Apache Kafka takes.
+        members = self.members(2, group, topic, records, session_ms=4 * SESSION_MS)
         try:
             self.each_once(records, self.feed(topic, 0, 300))
             seen, ids = [list(m.events) for m in members], control("group", group)

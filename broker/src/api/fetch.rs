@@ -8,6 +8,7 @@
 //! transactions among them are listed; an empty list is not null. Markers are returned always.
 //!
 //! Session id 0 is answered always, which tells clients to send full requests (KIP-227).
+//! zstd (KIP-110, v10) is returned at every version: clients that read it ask with v4 as well.
 //! v13 topics by id instead of by name (KIP-516); v15 the replica's state, v17 its directory and v18 its
 //! high watermark, which only followers send; v16 the leader's address with NOT_LEADER_OR_FOLLOWER
 //! (KIP-951), which one node never sends.
@@ -24,13 +25,9 @@ use super::context::Context;
 use super::fetch_response::{FetchResponse, PartitionResponse, TopicKey, TopicResponse};
 use super::{Outcome, decode, errors};
 use crate::metadata::Topic;
-use crate::partition::batch::Header;
-use crate::partition::compression::Codec;
 use crate::partition::fetch::{self, Ask, FetchError, Fetched, Limits};
 use crate::types::LeaderEpoch;
 
-/// KIP-110: zstd came with this version; older clients cannot read it.
-const ZSTD_SINCE: i16 = 10;
 /// KIP-516: topics are named by their ids from this version on.
 const IDS_SINCE: i16 = 13;
 /// KIP-227: fetch sessions came with this version.
@@ -155,9 +152,6 @@ fn answer(
         }
     };
     match result {
-        Ok(fetched) if ctx.version < ZSTD_SINCE && holds_zstd(&fetched) => {
-            failed(ResponseError::UnsupportedCompressionType)
-        }
         Ok(fetched) => {
             let (batches, bytes) = (fetched.batches.len(), fetched.size_bytes());
             let aborted = fetched.aborted.iter();
@@ -178,13 +172,6 @@ fn answer(
             failed(errors::fetch(&error))
         }
     }
-}
-
-fn holds_zstd(fetched: &Fetched) -> bool {
-    fetched
-        .batches
-        .iter()
-        .any(|batch| Header::parse(batch).and_then(|h| h.codec()) == Some(Codec::Zstd))
 }
 
 fn to_bytes(wire: i32) -> usize {

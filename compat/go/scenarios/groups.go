@@ -133,7 +133,9 @@ func eachAtLeastOnce(records *model.Records, count int) {
 
 // members join one after the other, each when the others have settled.
 func (s *shared) members(count int, options model.MemberOptions) []model.Member {
-	options.Session = session
+	if options.Session == 0 {
+		options.Session = session
+	}
 	var members []model.Member
 	for range count {
 		members = append(members, got(s.client.Member(options)))
@@ -309,7 +311,8 @@ func (s *shared) offsets() string {
 
 func (s *shared) groupRestart() string {
 	topic, group, records := newTopic(partitions), freshName("group"), &model.Records{}
-	members := s.members(2, model.MemberOptions{Group: group, Topic: topic, Records: records})
+	// Longer than a restart of Apache Kafka takes.
+	members := s.members(2, model.MemberOptions{Group: group, Topic: topic, Records: records, Session: 4 * session})
 	defer closeAll(&members)
 	count := s.feed(topic, 0, 300)
 	eachOnce(records, count, members)

@@ -83,7 +83,8 @@ final class Groups {
     private static List<Member> members(int count, String group, String topic, List<ConsumerRecord<byte[], byte[]>> records, String protocol) throws Exception {
         List<Member> members = new ArrayList<>();
         for (int i = 0; i < count; i++) {
-            members.add(new Member(group, topic, records, true, options(protocol)));
+            // The last one is for restarts, which take Apache Kafka long.
+            members.add(new Member(group, topic, records, true, protocol.equals("patient") ? Client.plus(options("eager"), "session.timeout.ms", 4 * SESSION_MS, "request.timeout.ms", 5 * SESSION_MS) : options(protocol)));
             settled(members, SETTLES_S);
         }
         return members;
@@ -282,7 +283,7 @@ final class Groups {
         String topic = newTopic(PARTITIONS);
         String group = freshName("group");
         List<ConsumerRecord<byte[], byte[]>> records = Member.list();
-        List<Member> members = members(2, group, topic, records, "eager");
+        List<Member> members = members(2, group, topic, records, "patient");
         try {
             int count = feed(topic, 0, 300);
             eachOnce(records, count, members);
