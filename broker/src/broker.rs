@@ -27,6 +27,8 @@ use crate::placement::Placement;
 
 /// Pause between attempts to open a store that closed.
 const REOPEN_PAUSE: Duration = Duration::from_secs(1);
+/// How often a broker that only reads looks for what is new.
+const REFRESH: Duration = Duration::from_secs(1);
 /// How long requests in flight may take at shutdown.
 const DRAIN: Duration = Duration::from_secs(5);
 /// How long closing the store may take.
@@ -234,7 +236,11 @@ async fn open_rooms(
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<Arc<Rooms>> {
     let env = env.child();
-    let store = Store::open(config.storage.clone(), env.clock()).await?;
+    let storage = config.storage.clone();
+    let store = match config.read_only {
+        true => Store::open_read_only(storage, env.clock(), REFRESH).await?,
+        false => Store::open(storage, env.clock()).await?,
+    };
     let metadata = Controller::load(env.clone(), config.clone(), store.clone()).await?;
     let placement = Placement::new(config.node_id, store.epoch());
     let groups = Coordinator::load(

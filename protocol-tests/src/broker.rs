@@ -84,6 +84,20 @@ impl Broker {
         ))
     }
 
+    /// Another Trestle on the data of this one, with more arguments.
+    pub fn beside(&self, arguments: &[&str]) -> Self {
+        let place = format!("file:{}", self.data_directory().display());
+        let more = arguments.iter().map(|argument| (*argument).to_owned());
+        let arguments = arguments_for(&place, more.collect());
+        let process = Process::start(&arguments);
+        let own = Own {
+            process,
+            arguments,
+            data: None,
+        };
+        Self::running(own.process.addresses.clone(), Some(own))
+    }
+
     /// A Trestle of the test's own over a bucket; the credentials are those of the environment.
     pub fn on_s3(url: &str, endpoint: &str) -> Self {
         let arguments = arguments_for(url, Vec::new());

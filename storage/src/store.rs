@@ -390,9 +390,12 @@ impl Store {
             let read_only =
                 || Error::new(ErrorKind::Invalid, "the store was opened for reading only");
             let answer: Vec<Done> = queued.written.into_iter().chain([queued.done]).collect();
-            for done in answer {
-                done(Err(read_only()));
-            }
+            // Never within the call: the caller may hold what `done` takes.
+            tokio::spawn(async move {
+                for done in answer {
+                    done(Err(read_only()));
+                }
+            });
             return;
         }
         self.core().queue.push(queued);

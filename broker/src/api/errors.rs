@@ -89,6 +89,8 @@ pub fn append(error: &AppendError) -> ResponseError {
             ResponseError::TransactionCoordinatorFenced
         }
         AppendError::Gone => ResponseError::UnknownTopicOrPartition,
+        // What a client does not try again.
+        AppendError::ReadOnly => ResponseError::TopicAuthorizationFailed,
         AppendError::Storage(_) => ResponseError::KafkaStorageError,
     }
 }

@@ -99,6 +99,10 @@ pub(super) struct Serve {
     #[arg(long)]
     strict_replication: bool,
 
+    /// Serve what another broker writes to the same data, and write nothing
+    #[arg(long)]
+    read_only: bool,
+
     /// What to log, to standard error: error, warn, info, debug, trace, or a filter such as
     /// info,trestle::net=debug [default: info]
     #[arg(long, value_name = "LEVEL")]
@@ -148,6 +152,9 @@ impl Serve {
         }
         if self.no_http {
             give("--no-http", "trestle.http", "none")?;
+        }
+        if self.read_only {
+            give("--read-only", "trestle.read.only", "true")?;
         }
         if self.strict_replication {
             give("--strict-replication", "trestle.strict.replication", "true")?;

@@ -38,6 +38,8 @@ pub struct Config {
     pub default_replication_factor: i16,
     /// Refuse replication factors above the number of brokers.
     pub strict_replication: bool,
+    /// Whether to read what another broker writes, and write nothing.
+    pub read_only: bool,
     /// Most partitions, over all topics.
     pub max_partitions: usize,
     /// `fetch.max.bytes`.
@@ -177,6 +179,7 @@ fields! {
     "trestle.scan.ahead.bytes" => storage.scan_ahead_bytes,
     "trestle.segment.bytes" => storage.segment_bytes,
     "trestle.segment.interval.ms" => storage.segment_interval,
+    "trestle.read.only" => read_only,
     "trestle.strict.replication" => strict_replication,
     "trestle.tail.bytes" => storage.tail_bytes,
     "trestle.upkeep.interval.ms" => storage.upkeep_interval,
@@ -333,6 +336,7 @@ impl Config {
             delete_topics: false,
             num_partitions: 0,
             default_replication_factor: 0,
+            read_only: false,
             strict_replication: false,
             fetch_max_bytes: 0,
             request_max_bytes: 0,

@@ -346,6 +346,7 @@ pub const BROKER: &[Definition] = &[
         .valid(AtLeast(1)),
     row("trestle.segment.interval.ms", Long, "3600000", Honoured, "A segment is closed at the first append after this time.")
         .valid(AtLeast(1)),
+    row("trestle.read.only", Boolean, "false", Honoured, "Whether to serve what another broker writes to the same data, and to write nothing."),
     row("trestle.strict.replication", Boolean, "false", Honoured, "Whether a replication factor above the number of brokers is refused, as Kafka does."),
     row("trestle.tail.bytes", Long, "67108864", Honoured, "Memory for recent records, over all partitions, so that consumers that keep up cause no read.")
         .valid(AtLeast(0)),

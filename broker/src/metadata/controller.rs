@@ -19,6 +19,7 @@ mod settings;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine;
 use bytes::Bytes;
@@ -40,6 +41,9 @@ const QUEUE: usize = 256;
 /// Bytes of rows past which a commit takes no further change, so that a huge request neither fills
 /// the store's queue nor holds up everything else.
 const COMMIT_BYTES: usize = 1 << 20;
+
+/// How often a broker that only reads looks for new topics.
+const FOLLOW: Duration = Duration::from_secs(1);
 
 /// Logs of one topic that are opened at the same time when it is deleted.
 const OPEN_AT_ONCE: usize = 32;
@@ -108,23 +112,14 @@ impl Controller {
     /// task that changes it.
     pub async fn load(env: Env, config: Arc<Config>, store: Store) -> Result<Self, LoadError> {
         let cluster_id = cluster_id(&env, &config, &store).await?;
-        let mut image = Image {
-            cluster_id,
-            ..settings::load(&store, &config).await?
-        };
-        for (key, value) in store.rows(rows::topic_prefix()).await? {
-            let row = rows::decode_topic(&key, &value)?;
-            let topic_config = image.topic_config(&row.overrides);
-            image.insert(Arc::new(Topic {
-                id: row.id,
-                name: row.name,
-                partitions: row.partitions,
-                replication_factor: row.replication_factor,
-                overrides: row.overrides,
-                config: topic_config,
-            }));
-        }
+        let topics = store.rows(rows::topic_prefix()).await?;
+        let image = stored_image(cluster_id, &config, &store, &topics).await?;
         let (publish, published) = watch::channel(Arc::new(image));
+        if store.is_read_only() {
+            let publish = publish.clone();
+            let follow = follow(env.clone(), config.clone(), store.clone(), publish, topics);
+            env.spawn("metadata follower", follow);
+        }
         let (requests, queue) = mpsc::channel(QUEUE);
         let task = Task {
             env: env.clone(),
@@ -252,6 +247,66 @@ impl Controller {
             Err(_) => None,
         };
         answer.unwrap_or_else(|| vec![Err(MetadataError::Stopping); count])
+    }
+}
+
+/// The image that the rows of `topics` and of the settings make.
+async fn stored_image(
+    cluster_id: Arc<str>,
+    config: &Arc<Config>,
+    store: &Store,
+    topics: &[(Bytes, Bytes)],
+) -> Result<Image, LoadError> {
+    let mut image = Image {
+        cluster_id,
+        ..settings::load(store, config).await?
+    };
+    for (key, value) in topics {
+        let row = rows::decode_topic(key, value)?;
+        let topic_config = image.topic_config(&row.overrides);
+        image.insert(Arc::new(Topic {
+            id: row.id,
+            name: row.name,
+            partitions: row.partitions,
+            replication_factor: row.replication_factor,
+            overrides: row.overrides,
+            config: topic_config,
+        }));
+    }
+    Ok(image)
+}
+
+/// Publishes what another broker makes of the topics.
+async fn follow(
+    env: Env,
+    config: Arc<Config>,
+    store: Store,
+    publish: watch::Sender<Arc<Image>>,
+    mut known: Vec<(Bytes, Bytes)>,
+) {
+    loop {
+        tokio::select! {
+            () = env.sleep(FOLLOW) => {}
+            () = env.stopping().cancelled() => return,
+        }
+        let looked = async {
+            let topics = store.rows(rows::topic_prefix()).await?;
+            if topics == known {
+                return Ok(None);
+            }
+            let old = publish.borrow().clone();
+            let image = stored_image(old.cluster_id.clone(), &config, &store, &topics).await?;
+            let version = old.version + 1;
+            Ok::<_, LoadError>(Some((Image { version, ..image }, topics)))
+        };
+        match looked.await {
+            Ok(Some((image, topics))) => {
+                known = topics;
+                publish.send_replace(Arc::new(image));
+            }
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "could not look at what has become of the topics"),
+        }
     }
 }
 

@@ -52,6 +52,9 @@ pub enum AppendError {
     /// The topic was deleted.
     #[error("the partition is gone")]
     Gone,
+    /// This broker reads what another one writes.
+    #[error("this broker only reads")]
+    ReadOnly,
     /// The store does not take writes now; the client should try again.
     #[error("storage: {0}")]
     Storage(Arc<str>),
@@ -226,6 +229,9 @@ impl Partition {
     /// # Errors
     /// A store that cannot be read, or that has stalled and so makes no room.
     pub async fn prepare(&self, now: Timestamp) -> Result<(), AppendError> {
+        if self.store.is_read_only() {
+            return Err(AppendError::ReadOnly);
+        }
         self.state(now).await?;
         let mut store = self.store.state();
         tokio::select! {

@@ -29,6 +29,7 @@ mod heartbeat;
 mod http_append;
 mod http_bad_input;
 mod http_doors;
+mod http_read_only;
 mod http_scan;
 mod idempotence;
 mod incremental_alter_configs;

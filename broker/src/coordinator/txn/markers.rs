@@ -136,7 +136,8 @@ impl MarkerCourier {
             }
         };
         match marked.await {
-            Ok(()) | Err(AppendError::Gone) => true,
+            // A broker that only reads leaves markers to the one that writes.
+            Ok(()) | Err(AppendError::Gone | AppendError::ReadOnly) => true,
             Err(AppendError::Producer(error)) => {
                 // A later marker is there already: this transaction has ended.
                 tracing::warn!(%error, id = ending.id, topic = %topic.name, index, "a marker is late");

@@ -15,7 +15,7 @@ use crate::config::TimestampType;
 use crate::metadata::{MetadataError, NewTopic, Topic, is_internal};
 use crate::partition::batch::{self, CheckedBatch, Rules};
 use crate::partition::records::{self, Record};
-use crate::partition::{Part, Partition, Wait, append_together};
+use crate::partition::{AppendError, Part, Partition, Wait, append_together};
 use crate::types::PartitionIndex;
 
 /// How long an append waits for room in the store before the client is told to come back.
@@ -43,6 +43,9 @@ pub(super) async fn append(
     rooms: &Arc<Rooms>,
     request: AppendRequest,
 ) -> Result<AppendResponse, ApiError> {
+    if rooms.store.is_read_only() {
+        return Err(AppendError::ReadOnly.into());
+    }
     let records_appended = request.records.len();
     if records_appended == 0 {
         return Ok(AppendResponse {

@@ -72,6 +72,7 @@ impl From<AppendError> for ApiError {
     fn from(error: AppendError) -> Self {
         match error {
             AppendError::Gone => Self::missing("the topic was deleted"),
+            AppendError::ReadOnly => Self::missing("this broker only reads: there is no append"),
             other => Self::later(other.to_string()),
         }
     }
