@@ -14,6 +14,7 @@ pub mod calls;
 mod client;
 pub mod codes;
 mod compress;
+pub mod consumers;
 mod frame;
 pub mod groups;
 pub mod http;

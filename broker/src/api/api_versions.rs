@@ -59,10 +59,16 @@ pub async fn handle(ctx: &Context, request: ApiVersionsRequest) -> ApiVersionsRe
     match ctx.version {
         ..3 => response,
         3.. => response
-            .with_supported_features(FEATURES.iter().map(supported).collect())
+            .with_supported_features(tellable(ctx.version).map(supported).collect())
             .with_finalized_features_epoch(FINALIZED_EPOCH)
             .with_finalized_features(FEATURES.iter().map(finalized).collect()),
     }
+}
+
+/// Only version 4 can say that a feature may be off, at level 0.
+fn tellable(version: i16) -> impl Iterator<Item = &'static Feature> {
+    let all = FEATURES.iter();
+    all.filter(move |feature| version >= 4 || feature.supported.0 > 0)
 }
 
 /// Levels of features do not change while a broker runs.

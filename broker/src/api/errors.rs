@@ -138,6 +138,7 @@ pub fn group(error: &GroupError) -> ResponseError {
         GroupError::MetadataTooLarge => ResponseError::OffsetMetadataTooLarge,
         GroupError::UnstableOffset => ResponseError::UnstableOffsetCommit,
         GroupError::ProducerFenced => ResponseError::InvalidProducerEpoch,
+        GroupError::TooOldForEpochs => ResponseError::UnsupportedVersion,
         GroupError::StaleMemberEpoch => ResponseError::StaleMemberEpoch,
         GroupError::FencedMemberEpoch(_) => ResponseError::FencedMemberEpoch,
         GroupError::UnreleasedInstance => ResponseError::UnreleasedInstanceId,

@@ -12,8 +12,16 @@ pub(super) struct Feature {
 
 /// Every feature, by name. The level of `metadata.version` is that of Kafka 4.0, whose requests this
 /// broker serves; nothing else depends on it.
-pub(super) const FEATURES: &[Feature] = &[Feature {
-    name: "metadata.version",
-    supported: (7, 25),
-    level: 25,
-}];
+pub(super) const FEATURES: &[Feature] = &[
+    // The consumer protocol: keys 68 and 69 (KIP-848).
+    Feature {
+        name: "group.version",
+        supported: (0, 1),
+        level: 1,
+    },
+    Feature {
+        name: "metadata.version",
+        supported: (7, 25),
+        level: 25,
+    },
+];

@@ -11,6 +11,8 @@ pub mod alter_configs;
 pub mod alter_partition_reassignments;
 pub mod alter_user_scram_credentials;
 pub mod api_versions;
+pub mod consumer_group_describe;
+pub mod consumer_group_heartbeat;
 pub mod context;
 pub mod create_acls;
 pub mod create_partitions;
@@ -284,6 +286,16 @@ pub static TABLE: &[Api] = &[
     one_stage!(DescribeProducers, 0..=0, describe_producers::handle),
     one_stage!(DescribeTransactions, 0..=0, describe_transactions::handle),
     one_stage!(ListTransactions, 0..=1, list_transactions::handle),
+    one_stage!(
+        ConsumerGroupHeartbeat,
+        0..=1,
+        consumer_group_heartbeat::handle
+    ),
+    one_stage!(
+        ConsumerGroupDescribe,
+        0..=1,
+        consumer_group_describe::handle
+    ),
     one_stage!(ListConfigResources, 0..=1, list_config_resources::handle),
     one_stage!(
         DescribeTopicPartitions,

@@ -99,6 +99,7 @@ pub async fn handle(ctx: &Context, request: OffsetCommitRequest) -> OffsetCommit
             instance: maybe(request.group_instance_id.as_ref()),
             generation: request.generation_id_or_member_epoch,
         },
+        knows_epochs: ctx.version >= 9,
         image: ctx.image.clone(),
         offsets,
     };

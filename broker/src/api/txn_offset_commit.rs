@@ -55,6 +55,7 @@ pub async fn handle(ctx: &Context, request: TxnOffsetCommitRequest) -> TxnOffset
     let commit = TxnCommit {
         commit: Commit {
             caller: caller(ctx, &request, group),
+            knows_epochs: ctx.version >= 3,
             image: ctx.image.clone(),
             offsets: offsets(&request),
         },

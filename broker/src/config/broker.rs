@@ -62,6 +62,16 @@ pub struct Config {
     pub page_partitions: i32,
     /// `producer.id.expiration.ms`.
     pub producer_id_expiration_ms: i64,
+    /// `group.consumer.assignors`, with commas; the first is for members that name none.
+    pub group_consumer_assignors: String,
+    /// `group.consumer.heartbeat.interval.ms`.
+    pub group_consumer_heartbeat_interval_ms: i32,
+    /// `group.consumer.max.size`.
+    pub group_consumer_max_size: i32,
+    /// `group.consumer.migration.policy`.
+    pub group_consumer_migration_policy: String,
+    /// `group.consumer.session.timeout.ms`.
+    pub group_consumer_session_timeout_ms: i32,
     /// `group.initial.rebalance.delay.ms`.
     pub group_initial_rebalance_delay_ms: i32,
     /// `group.max.session.timeout.ms`.
@@ -142,6 +152,11 @@ fields! {
     "default.replication.factor" => default_replication_factor,
     "delete.topic.enable" => delete_topics,
     "fetch.max.bytes" => fetch_max_bytes,
+    "group.consumer.assignors" => group_consumer_assignors,
+    "group.consumer.heartbeat.interval.ms" => group_consumer_heartbeat_interval_ms,
+    "group.consumer.max.size" => group_consumer_max_size,
+    "group.consumer.migration.policy" => group_consumer_migration_policy,
+    "group.consumer.session.timeout.ms" => group_consumer_session_timeout_ms,
     "group.initial.rebalance.delay.ms" => group_initial_rebalance_delay_ms,
     "group.max.session.timeout.ms" => group_max_session_timeout_ms,
     "group.max.size" => group_max_size,
@@ -349,6 +364,11 @@ impl Config {
             connections_max_idle_ms: 0,
             page_partitions: 0,
             producer_id_expiration_ms: 0,
+            group_consumer_assignors: String::new(),
+            group_consumer_heartbeat_interval_ms: 0,
+            group_consumer_max_size: 0,
+            group_consumer_migration_policy: String::new(),
+            group_consumer_session_timeout_ms: 0,
             group_initial_rebalance_delay_ms: 0,
             group_max_session_timeout_ms: 0,
             group_max_size: 0,

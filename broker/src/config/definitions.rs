@@ -84,6 +84,8 @@ const fn counted_in(factor: i64, name: &'static str) -> Synonym {
 
 const POLICIES: &[&str] = &["compact", "delete"];
 const CODECS: &[&str] = &["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"];
+const ASSIGNORS: &[&str] = &["uniform", "range"];
+const MIGRATIONS: &[&str] = &["bidirectional", "upgrade", "downgrade", "disabled"];
 const TIMESTAMP_TYPES: &[&str] = &["CreateTime", "LogAppendTime"];
 const FOREVER: &str = "9223372036854775807";
 const NOT_TIERED: &str = "there is no second tier: all data can lie in an object store";
@@ -192,13 +194,19 @@ pub const BROKER: &[Definition] = &[
     row("delete.topic.enable", Boolean, "true", Honoured, "Whether topics may be deleted."),
     row("fetch.max.bytes", Int, "57671680", Honoured, "Most bytes of records in one fetch response; the first batch is sent whatever its size.")
         .valid(AtLeast(1024)),
-    row("group.consumer.heartbeat.interval.ms", Int, "5000", Stored, "Pause between heartbeats under the consumer protocol.")
+    row("group.consumer.assignors", List, "uniform,range", Honoured, "Assignors of the consumer protocol; the first serves members that name none.")
+        .valid(SomeOf(ASSIGNORS)),
+    row("group.consumer.heartbeat.interval.ms", Int, "5000", Honoured, "Pause between heartbeats under the consumer protocol.")
         .valid(AtLeast(1)),
     row("group.consumer.max.session.timeout.ms", Int, "60000", Stored, "Longest session of a member under the consumer protocol.")
         .valid(AtLeast(1)),
+    row("group.consumer.max.size", Int, "2147483647", Honoured, "Most members in one group under the consumer protocol.")
+        .valid(AtLeast(1)),
+    row("group.consumer.migration.policy", String, "bidirectional", Honoured, "Which groups change their protocol while they have members: `upgrade` when a member of the consumer protocol joins a classic group, `downgrade` when the last one leaves.")
+        .valid(OneOf(MIGRATIONS)),
     row("group.consumer.min.session.timeout.ms", Int, "45000", Stored, "Shortest session of a member under the consumer protocol.")
         .valid(AtLeast(1)),
-    row("group.consumer.session.timeout.ms", Int, "45000", Stored, "Session of a member under the consumer protocol.")
+    row("group.consumer.session.timeout.ms", Int, "45000", Honoured, "Session of a member under the consumer protocol.")
         .valid(AtLeast(1)),
     row("group.initial.rebalance.delay.ms", Int, "0", Honoured, "How long an empty group waits for more members before its first rebalance; Kafka waits 3 s.")
         .valid(AtLeast(0)),

@@ -136,6 +136,7 @@ impl GroupWorld {
         };
         let commit = Commit {
             caller,
+            knows_epochs: true,
             image: self.image.clone(),
             offsets: vec![(topic, vec![(partition, offset)])],
         };

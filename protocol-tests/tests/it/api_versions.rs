@@ -211,3 +211,34 @@ fn the_apis_of_producers_and_consumers_are_announced() {
         );
     }
 }
+
+/// The consumer protocol is announced with the feature that clients look at, finalized.
+#[test]
+fn features_are_told() {
+    let broker = Broker::shared();
+    let mut client = broker.connect();
+    for version in [3, 4] {
+        let answer = client.call(version, &named("test", "1"));
+        let mut finalized = answer.finalized_features.iter();
+        let group = finalized.find(|feature| &*feature.name == "group.version");
+        let group = group.expect("group.version is finalized");
+        assert_eq!((group.min_version_level, group.max_version_level), (1, 1));
+        assert!(answer.finalized_features_epoch >= 0);
+        let mut supported = answer.supported_features.iter();
+        let group = supported.find(|feature| &*feature.name == "group.version");
+        // It can be off, at level 0, which version 3 cannot say.
+        let levels = group.map(|feature| (feature.min_version, feature.max_version));
+        assert_eq!(levels, (version >= 4).then_some((0, 1)));
+        for key in [
+            ApiKey::ConsumerGroupHeartbeat,
+            ApiKey::ConsumerGroupDescribe,
+        ] {
+            let mut keys = answer.api_keys.iter();
+            let api = keys.find(|api| api.api_key == key as i16);
+            assert_eq!(
+                api.map(|api| (api.min_version, api.max_version)),
+                Some((0, 1))
+            );
+        }
+    }
+}

@@ -22,17 +22,18 @@ use kafka_protocol::messages::{
     WriteTxnMarkersRequest,
 };
 use kafka_protocol::messages::{
-    ApiKey, ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest,
-    DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
-    DescribeGroupsRequest, FindCoordinatorRequest, InitProducerIdRequest, LeaveGroupRequest,
-    ListGroupsRequest, MetadataRequest, OffsetDeleteRequest, OffsetFetchRequest,
-    OffsetForLeaderEpochRequest,
+    ApiKey, ApiVersionsRequest, ConsumerGroupDescribeRequest, CreatePartitionsRequest,
+    CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
+    DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest, FindCoordinatorRequest,
+    InitProducerIdRequest, LeaveGroupRequest, ListGroupsRequest, MetadataRequest,
+    OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest,
 };
 use kafka_protocol::protocol::Request;
 use protocol_tests::calls::{
     LATEST, creatable, fetch_partition, fetch_request, list_offsets_request, produce_request, text,
     topic_name,
 };
+use protocol_tests::consumers::{joining, steady};
 use protocol_tests::groups::{
     commit_request, group_id, heartbeat_request, join_request, sync_request,
 };
@@ -167,6 +168,12 @@ impl Sweep {
                 version,
                 &DescribeClusterRequest::default().with_endpoint_type(1),
             ),
+            ApiKey::ConsumerGroupHeartbeat => self.consumer_group_heartbeat(version),
+            ApiKey::ConsumerGroupDescribe => self.one(
+                version,
+                &ConsumerGroupDescribeRequest::default()
+                    .with_group_ids(vec![group_id("sweep-consumers"), group_id("sweep-none")]),
+            ),
             _ => return self.administer(key, version),
         }
         true
@@ -259,6 +266,18 @@ impl Sweep {
             .with_group_id(group_id(&group))
             .with_member_id(joined.member_id);
         assert_eq!(self.client.call(2, &leave).error_code, codes::NONE);
+    }
+
+    /// A good one, which then leaves, and one that is refused.
+    fn consumer_group_heartbeat(&mut self, version: i16) {
+        let group = unique("sweep-consumers");
+        let topic = self.topic.clone();
+        let joined = self
+            .client
+            .call(version, &joining(&group, "member", &[&topic]));
+        assert_eq!(joined.error_code, codes::NONE, "v{version}");
+        self.one(version, &steady(&group, "member", joined.member_epoch + 9));
+        self.one(version, &steady(&group, "member", -1));
     }
 
     fn leave_group(&mut self, version: i16) {

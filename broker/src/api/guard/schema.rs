@@ -4,6 +4,7 @@
 //! for themselves.
 
 use kafka_protocol::messages::ApiKey;
+use kafka_protocol::messages::consumer_group_heartbeat_request::TopicPartitions as OwnedPartitions;
 use kafka_protocol::messages::create_partitions_request::{
     CreatePartitionsAssignment, CreatePartitionsTopic,
 };
@@ -81,6 +82,8 @@ pub fn schema(key: ApiKey) -> Option<&'static Schema> {
         ApiKey::DeleteGroups => &DELETE_GROUPS,
         ApiKey::OffsetDelete => &OFFSET_DELETE,
         ApiKey::DescribeCluster => &DESCRIBE_CLUSTER,
+        ApiKey::ConsumerGroupHeartbeat => &CONSUMER_GROUP_HEARTBEAT,
+        ApiKey::ConsumerGroupDescribe => &CONSUMER_GROUP_DESCRIBE,
         _ => return admin::schema(key),
     })
 }
@@ -268,6 +271,27 @@ static OFFSET_DELETE: Schema = Schema {
             array::<OffsetDeleteRequestPartition>(&[INT32]),
         ]),
     ],
+};
+
+static CONSUMER_GROUP_HEARTBEAT: Schema = Schema {
+    flexible_from: 0,
+    fields: &[
+        STRING,          // group
+        STRING,          // member
+        INT32,           // member epoch
+        STRING,          // instance
+        STRING,          // rack
+        INT32,           // rebalance timeout
+        STRINGS,         // topics
+        STRING.since(1), // regular expression
+        STRING,          // assignor
+        array::<OwnedPartitions>(&[UUID, INT32S]),
+    ],
+};
+
+static CONSUMER_GROUP_DESCRIBE: Schema = Schema {
+    flexible_from: 0,
+    fields: &[STRINGS, INT8],
 };
 
 static API_VERSIONS: Schema = Schema {

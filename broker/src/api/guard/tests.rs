@@ -70,6 +70,8 @@ macro_rules! each_request {
         $act!(DescribeAcls, DescribeAclsRequest);
         $act!(CreateAcls, CreateAclsRequest);
         $act!(DeleteAcls, DeleteAclsRequest);
+        $act!(ConsumerGroupHeartbeat, ConsumerGroupHeartbeatRequest);
+        $act!(ConsumerGroupDescribe, ConsumerGroupDescribeRequest);
     };
 }
 

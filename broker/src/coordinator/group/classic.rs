@@ -140,7 +140,7 @@ impl Group {
         group
     }
 
-    fn snapshot(&self) -> Snapshot {
+    pub(super) fn snapshot(&self) -> Snapshot {
         Snapshot {
             generation: self.generation,
             since: self.since,

@@ -121,6 +121,11 @@ pub enum GroupError {
     /// Not the member's epoch (KIP-848).
     #[error("not the epoch of the member")]
     StaleMemberEpoch,
+    /// The member has an epoch, and its request is of a version without (KIP-848).
+    #[error(
+        "OffsetCommit version 9 or above must be used by members using the consumer group protocol"
+    )]
+    TooOldForEpochs,
     /// The member's epoch is none that it can have (KIP-848).
     #[error("the member epoch is fenced: {0}")]
     FencedMemberEpoch(String),
@@ -242,6 +247,8 @@ pub struct Leave {
 pub struct Commit {
     /// Who asks.
     pub caller: Caller,
+    /// Whether the request knows of member epochs (v9).
+    pub knows_epochs: bool,
     /// Cluster metadata as the request found it.
     pub image: Arc<Image>,
     /// The offsets.

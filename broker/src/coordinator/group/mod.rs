@@ -5,6 +5,7 @@
 //! is durable is in [`rows`]; who waits and when somebody is given up on is not, and is made anew at a
 //! restart.
 
+pub mod assignor;
 pub mod classic;
 pub mod commands;
 pub mod consumer;
@@ -51,6 +52,8 @@ pub struct Limits {
     pub upkeep_interval_ms: i64,
     /// `producer.id.expiration.ms`.
     pub producer_expiration_ms: i64,
+    /// Those of the consumer protocol.
+    pub consumer: consumer::Limits,
 }
 
 impl Limits {
@@ -65,6 +68,7 @@ impl Limits {
             offsets_retention_ms: i64::from(config.offsets_retention_minutes) * 60_000,
             upkeep_interval_ms: config.offsets_retention_check_interval_ms,
             producer_expiration_ms: config.producer_id_expiration_ms,
+            consumer: consumer::Limits::new(config),
         }
     }
 }

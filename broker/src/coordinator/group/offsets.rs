@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::commands::{
-    ByTopic, Caller, Commit, CompleteTxn, DeleteOffsets, Fetch, Fetched, GroupError, NewOffset,
-    Position, TxnCommit,
+    ByTopic, Commit, CompleteTxn, DeleteOffsets, Fetch, Fetched, GroupError, NewOffset, Position,
+    TxnCommit,
 };
+use super::consumer::CommitRight;
 use super::turn::Turn;
 use super::{Group, Groups, Kind, Row};
 use crate::coordinator::machine::Decision;
@@ -243,17 +244,20 @@ impl Group {
     fn check_commit(
         &mut self,
         turn: &mut Turn<'_>,
-        caller: &Caller,
+        commit: &Commit,
         transactional: bool,
-    ) -> Result<(), GroupError> {
+    ) -> Result<CommitRight, GroupError> {
+        let caller = &commit.caller;
         let exists = !self.is_nothing();
         match &mut self.kind {
             // Whoever is no member may commit to a group without members.
-            Kind::Simple if caller.generation < 0 => Ok(()),
+            Kind::Simple if caller.generation < 0 => Ok(CommitRight::All),
             Kind::Simple if exists => Err(GroupError::UnknownMember),
             Kind::Simple => Err(GroupError::UnknownGroup(caller.group.clone())),
-            Kind::Classic(group) => group.check_commit(turn, caller, transactional),
-            Kind::Consumer(group) => group.check_commit(turn, caller, transactional),
+            Kind::Classic(group) => group
+                .check_commit(turn, caller, transactional)
+                .map(|()| CommitRight::All),
+            Kind::Consumer(group) => group.check_commit(caller, transactional, commit.knows_epochs),
         }
     }
 
@@ -263,19 +267,25 @@ impl Group {
         turn: &mut Turn<'_>,
         commit: Commit,
     ) -> ByTopic<Result<(), GroupError>> {
-        let allowed = self.check_commit(turn, &commit.caller, false);
-        self.each(turn, commit.offsets, allowed, |group, turn, row| {
-            if !group.offsets.pending.is_empty() {
-                let (topic, partition) = (&row.topic, row.partition);
-                group.offsets.supersede(turn, topic, partition, None);
-            }
-            turn.store(Row::Offset {
-                group: turn.group.clone(),
-                topic: row.topic,
-                partition: row.partition,
-                value: Some(row.committed),
-            });
-        })
+        let allowed = self.check_commit(turn, &commit, false);
+        let member = commit.caller.member;
+        self.each(
+            turn,
+            (&member, commit.offsets),
+            allowed,
+            |group, turn, row| {
+                if !group.offsets.pending.is_empty() {
+                    let (topic, partition) = (&row.topic, row.partition);
+                    group.offsets.supersede(turn, topic, partition, None);
+                }
+                turn.store(Row::Offset {
+                    group: turn.group.clone(),
+                    topic: row.topic,
+                    partition: row.partition,
+                    value: Some(row.committed),
+                });
+            },
+        )
     }
 
     /// Judges a TxnOffsetCommit; `fence` is what is known of its producer.
@@ -298,12 +308,13 @@ impl Group {
         let newer = own.any(|(_, pending)| pending.epoch > epoch);
         let allowed = match fence {
             Ok(()) if newer => Err(GroupError::ProducerFenced),
-            Ok(()) => self.check_commit(turn, &commit.caller, true),
+            Ok(()) => self.check_commit(turn, &commit, true),
             Err(error) => Err(error),
         };
         let last = self.offsets.pending.values().map(|pending| pending.order);
         let mut order = last.max().unwrap_or(0);
-        self.each(turn, commit.offsets, allowed, |_, turn, row| {
+        let member = commit.caller.member;
+        self.each(turn, (&member, commit.offsets), allowed, |_, turn, row| {
             order += 1;
             turn.store(Row::Pending {
                 group: turn.group.clone(),
@@ -324,8 +335,8 @@ impl Group {
     fn each(
         &mut self,
         turn: &mut Turn<'_>,
-        offsets: ByTopic<NewOffset>,
-        allowed: Result<(), GroupError>,
+        (member, offsets): (&str, ByTopic<NewOffset>),
+        allowed: Result<CommitRight, GroupError>,
         mut take: impl FnMut(&mut Self, &mut Turn<'_>, Fine),
     ) -> ByTopic<Result<(), GroupError>> {
         let image = turn.image.clone();
@@ -333,9 +344,18 @@ impl Group {
         for (topic, partitions) in offsets {
             let mut judged = Vec::with_capacity(partitions.len());
             for (partition, offset) in partitions {
+                let allowed = |id| match (&allowed, &self.kind) {
+                    (Err(error), _) => Err(error.clone()),
+                    (Ok(CommitRight::GivenBy(epoch)), Kind::Consumer(group))
+                        if !group.had_since(member, id, partition, *epoch) =>
+                    {
+                        Err(GroupError::StaleMemberEpoch)
+                    }
+                    (Ok(_), _) => Ok(()),
+                };
                 let outcome = match existing(&image, &topic, partition) {
                     None => Err(GroupError::UnknownTopic),
-                    Some(_) if allowed.is_err() => allowed.clone(),
+                    Some((_, id)) if allowed(&id).is_err() => allowed(&id),
                     Some(_) if offset.metadata.len() > turn.limits.offset_metadata_max_bytes => {
                         Err(GroupError::MetadataTooLarge)
                     }

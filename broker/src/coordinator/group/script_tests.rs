@@ -9,6 +9,8 @@
 //! - `join GROUP MEMBER|- [instance= session= rebalance= type= protocols=NAME:METADATA,... v=]`
 //! - `sync GROUP MEMBER GENERATION [MEMBER=ASSIGNMENT...] [instance= type= protocol=]`
 //! - `heartbeat GROUP MEMBER GENERATION [instance=]`, `leave GROUP MEMBER|-[/INSTANCE]...`
+//! - `beat GROUP MEMBER EPOCH [topics=T,T regex= owns=TOPIC/PARTITION,... timeout= assignor= instance= rack= v=]`,
+//!   where `none` says nothing of a thing; `show GROUP`, for consumer groups
 //! - `commit GROUP MEMBER|- GENERATION TOPIC/PARTITION=OFFSET[:METADATA]... [instance=]`
 //! - `txn PRODUCER EPOCH` before the words of a commit; `end commit|abort PRODUCER EPOCH GROUP...`
 //! - `fetch GROUP all|TOPIC/PARTITION... [stable]`, `list [states=] [types=]`, `describe GROUP`,
@@ -29,6 +31,7 @@ use bytes::Bytes;
 use rand::TryRng;
 
 use super::commands::*;
+use super::consumer::{self, script_words};
 use super::rows::Row;
 use super::{Groups, Limits};
 use crate::config::{Config, TopicConfig};
@@ -131,6 +134,7 @@ impl Stage {
                 "delay" => self.limits.initial_rebalance_delay_ms = value,
                 "max_size" => self.limits.max_size = value as usize,
                 "retention" => self.limits.offsets_retention_ms = value,
+                "consumers" => self.limits.consumer.max_size = value as usize,
                 "upkeep" => self.limits.upkeep_interval_ms = value,
                 "metadata" => self.limits.offset_metadata_max_bytes = value as usize,
                 other => panic!("no limit is called {other}"),
@@ -166,10 +170,10 @@ impl Stage {
                 Some(value) => self.rows.insert(key, value),
                 None => self.rows.remove(&key),
             };
-            writeln!(self.out, "row {}", show_row(row)).expect("text");
+            writeln!(self.out, "row {}", show_row(row, &self.image)).expect("text");
         }
         for answer in &decision.answers {
-            let reply = show_reply(&answer.reply);
+            let reply = show_reply(&answer.reply, &self.image);
             writeln!(self.out, "#{} {reply}", answer.ticket.0).expect("text");
         }
     }
@@ -299,6 +303,7 @@ impl Words {
     fn commit(&self, from: usize, image: &Arc<Image>) -> Commit {
         Commit {
             caller: self.caller(from, self.number(from + 2)),
+            knows_epochs: self.get("v") != Some("8"),
             image: image.clone(),
             offsets: self.offsets(),
         }
@@ -384,6 +389,12 @@ impl Words {
                     types: names("types"),
                 })
             }
+            "beat" => {
+                let caller = self.caller(0, self.number(2));
+                let get = |name: &str| self.get(name);
+                Command::Consumer(script_words::beat(caller, get, image))
+            }
+            "show" => Command::Consumer(consumer::Command::Describe(self.word(0).into())),
             "describe" => Command::Describe(self.word(0).into()),
             "delete" => Command::Delete(self.word(0).into()),
             "delete-offsets" => Command::DeleteOffsets(DeleteOffsets {
@@ -422,6 +433,8 @@ fn subscription(text: &str) -> Bytes {
         out.extend((topic.len() as i16).to_be_bytes());
         out.extend(topic.as_bytes());
     }
+    // No user data.
+    out.extend((-1_i32).to_be_bytes());
     out.into()
 }
 
@@ -436,7 +449,7 @@ fn show_bytes(bytes: &[u8]) -> String {
                 names.push(String::from_utf8_lossy(name).into_owned());
                 rest = left;
             }
-            names.join("+")
+            names.join("+").escape_debug().to_string()
         }
         other => other.escape_ascii().to_string(),
     }
@@ -449,7 +462,7 @@ fn show_offset(offset: &NewOffset) -> String {
     }
 }
 
-fn show_row(row: &Row) -> String {
+fn show_row(row: &Row, image: &Image) -> String {
     let or_gone = |value: Option<String>| value.unwrap_or_else(|| "gone".to_owned());
     match row {
         Row::Classic { group, state } => {
@@ -513,11 +526,13 @@ fn show_row(row: &Row) -> String {
             let value = value.as_ref().map(|value| format!("epoch {}", value.epoch));
             format!("fence {group} of {producer}: {}", or_gone(value))
         }
-        Row::Consumer { group, row } => format!("consumer {group}: {row:?}"),
+        Row::Consumer { group, row } => {
+            format!("consumer {group}: {}", script_words::show_row(row, image))
+        }
     }
 }
 
-fn show_reply(reply: &Reply) -> String {
+fn show_reply(reply: &Reply, image: &Image) -> String {
     match reply {
         Reply::Joined(Ok(joined)) => {
             let members = joined.members.iter().map(|member| {
@@ -592,7 +607,7 @@ fn show_reply(reply: &Reply) -> String {
         | Reply::Partitions(Err(error))
         | Reply::Fetched(Err(error))
         | Reply::Described(Err(error)) => format!("{error:?}"),
-        Reply::Consumer(reply) => format!("{reply:?}"),
+        Reply::Consumer(reply) => script_words::show_reply(reply, image),
     }
 }
 
