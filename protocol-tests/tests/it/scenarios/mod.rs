@@ -3,4 +3,5 @@
 mod crash;
 mod crowd;
 mod disk_full;
+mod groups;
 mod restart;
