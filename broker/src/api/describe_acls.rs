@@ -11,7 +11,7 @@ use kafka_protocol::protocol::StrBytes;
 use super::context::Context;
 
 /// Why there are no access control lists.
-pub(super) const NO_AUTHORIZER: &str = "No authorizer is configured: everybody may do everything.";
+pub(super) const NO_AUTHORIZER: &str = "No Authorizer is configured on the broker";
 
 /// Answers a DescribeAcls request.
 pub async fn handle(_ctx: &Context, _request: DescribeAclsRequest) -> DescribeAclsResponse {

@@ -92,11 +92,7 @@ pub fn describe_client_metrics(
 ) -> Vec<Described> {
     CLIENT_METRICS
         .iter()
-        .map(|definition| {
-            let mut described = owned(definition, overrides, Source::ClientMetrics, config);
-            described.synonyms.clear();
-            described
-        })
+        .map(|definition| owned(definition, overrides, Source::ClientMetrics, config))
         .collect()
 }
 
@@ -135,7 +131,8 @@ fn of_broker(
             }));
         }
     }
-    for synonym in names {
+    // Of several names only the strongest is shown with the default of its own, if it has one.
+    for synonym in names.take(1) {
         let default = broker(synonym.name).and_then(|definition| definition.default);
         synonyms.extend(default.map(|value| SynonymValue {
             name: synonym.name,

@@ -481,10 +481,7 @@ fn a_topic_is_described_with_where_each_value_comes_from() {
     );
     assert_eq!(
         retention.synonyms,
-        [
-            synonym("log.retention.hours", "1", Source::StaticBroker),
-            synonym("log.retention.hours", "168", Source::Default),
-        ]
+        [synonym("log.retention.hours", "1", Source::StaticBroker),]
     );
     assert_eq!(find("cleanup.policy").source, Source::Default);
     assert!(all.iter().all(|one| !one.read_only));
@@ -546,7 +543,6 @@ fn what_is_given_while_running_is_stronger() {
             ("log.retention.ms", Some("5"), Source::DynamicBroker),
             ("log.retention.ms", Some("6"), Source::DynamicDefault),
             ("log.retention.hours", Some("1"), Source::StaticBroker),
-            ("log.retention.hours", Some("168"), Source::Default),
         ]
     );
     let cluster: Vec<&str> = describe_cluster(&config)
