@@ -212,7 +212,8 @@ class Client:
     name = "confluent-kafka"
     version = f"{confluent_kafka.version()[0] if isinstance(confluent_kafka.version(), tuple) else confluent_kafka.version()} (librdkafka {confluent_kafka.libversion()[0]})"
     unavailable = {}
-    protocols = {"eager", "cooperative", "kip848"}
+    # KIP-848 came with 2.4, in preview, and was complete with 2.12.
+    protocols = {"eager", "cooperative"} | ({"kip848"} if confluent_kafka.libversion()[1] >= 0x020C0000 else set())
     rejoins = False
     empty_records = True
     too_large = "MSG_SIZE_TOO_LARGE"
