@@ -24,4 +24,11 @@ pub(super) const FEATURES: &[Feature] = &[
         supported: (7, 25),
         level: 25,
     },
+    // Partitions and groups join transactions by being written to, and the epoch of a producer rises with
+    // every end (KIP-890).
+    Feature {
+        name: "transaction.version",
+        supported: (0, 2),
+        level: 2,
+    },
 ];

@@ -38,3 +38,26 @@ fn levels_stay_where_they_are() {
     assert_eq!(ask("metadata.version", 99), codes::INVALID_UPDATE_VERSION);
     assert_eq!(ask("no.such.feature", 1), codes::INVALID_UPDATE_VERSION);
 }
+
+/// Producers count on level 2 of `transaction.version`. Clients that ask at version 3 are not told of
+/// features whose lowest level is 0: they cannot read them.
+#[test]
+fn transactions_are_at_level_2() {
+    let broker = Broker::shared();
+    let mut client = broker.connect();
+    let versions = ApiVersionsRequest::default()
+        .with_client_software_name(text("tests"))
+        .with_client_software_version(text("1"));
+    for version in [3, 4] {
+        let told = client.call(version, &versions);
+        let mut finalized = told.finalized_features.iter();
+        let level = finalized.find(|one| &*one.name == "transaction.version");
+        assert_eq!(level.map(|one| one.max_version_level), Some(2));
+        let mut supported = told.supported_features.iter();
+        let range = supported.find(|one| &*one.name == "transaction.version");
+        assert_eq!(
+            range.map(|one| (one.min_version, one.max_version)),
+            (version == 4).then_some((0, 2))
+        );
+    }
+}
