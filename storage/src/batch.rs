@@ -14,7 +14,7 @@ use crate::log::{Entry, Inner, Writer};
 use crate::publish::{Flight, LogUpdate};
 use crate::queue::{Done, Queued};
 use crate::store::Core;
-use crate::write_set::{Change, NewEntry};
+use crate::write_set::{Change, Dead, NewEntry, Rewrote};
 use crate::{Committed, Error, ErrorKind, Log, Result};
 
 /// Entries up to this size share a row with their neighbours, up to that size: a row costs the engine
@@ -92,6 +92,8 @@ pub(crate) struct BatchBuilder<'a> {
     bytes: usize,
     dropped: Vec<u32>,
     cleared: Vec<Log>,
+    /// Logs whose state is to be put down as it is after the whole batch.
+    states: Vec<Log>,
     sealed: bool,
     appended: bool,
 }
@@ -112,6 +114,7 @@ impl<'a> BatchBuilder<'a> {
             bytes: 0,
             dropped: Vec::new(),
             cleared: Vec::new(),
+            states: Vec::new(),
             sealed: false,
             appended: false,
         }
@@ -193,7 +196,10 @@ impl<'a> BatchBuilder<'a> {
                 }
                 return Ok(None);
             }
-            Change::Clear { .. } => return Ok(None),
+            Change::Clear { .. }
+            | Change::Seal { .. }
+            | Change::KeepEnd { .. }
+            | Change::Rewrote { .. } => return Ok(None),
         };
         if !std::ptr::eq(&*log.inner().core, self.core) {
             return invalid(format!("log {:?} belongs to another store", log.key()));
@@ -253,8 +259,7 @@ impl<'a> BatchBuilder<'a> {
             Change::DeleteRow { key } => self.batch.delete(Row::key(&key)),
             Change::Trim { log, .. } => {
                 self.flush_groups();
-                let writer = *log.inner().writer();
-                self.put_state(&log, &writer);
+                self.states.push(log.clone());
                 self.batch
                     .put_bytes(Pending::key(&log.inner().key), Bytes::new());
                 self.update(&log);
@@ -274,11 +279,20 @@ impl<'a> BatchBuilder<'a> {
                 self.update(&log);
                 self.cleared.push(log);
             }
-            Change::Clear { log, directories } => {
+            Change::Clear { log, dead } => {
                 self.flush_groups();
-                self.clear(&log, &directories);
+                self.clear(&log, &dead);
                 self.update(&log);
             }
+            Change::Seal { segment } => {
+                self.flush_groups();
+                let open = self.assigned.open.as_ref();
+                if open.is_some_and(|open| open.meta.id == segment && open.bytes > 0) {
+                    self.roll();
+                }
+            }
+            Change::KeepEnd { log } => self.states.push(log),
+            Change::Rewrote { segment, rewrote } => self.rewrote(segment, &rewrote),
         }
     }
 
@@ -290,6 +304,7 @@ impl<'a> BatchBuilder<'a> {
             appended_bytes: writer.bounds.appended_bytes,
             records: writer.records,
             max_timestamp: writer.bounds.max_timestamp,
+            dead_through: writer.dead_through,
         };
         self.batch
             .put_bytes(LogState::key(&log.inner().key), state.value());
@@ -463,6 +478,7 @@ impl<'a> BatchBuilder<'a> {
             start_sequence: self.assigned.next_sequence,
             start_time_ms: self.now_ms,
             live_logs: 0,
+            dead_bytes: 0,
         };
         self.assigned.next_segment += 1;
         self.batch
@@ -500,6 +516,7 @@ impl<'a> BatchBuilder<'a> {
             bytes_before: writer.bounds.appended_bytes,
             records_before: writer.records,
             max_timestamp_before: writer.bounds.max_timestamp,
+            rewritten_bytes: 0,
         };
         self.batch
             .put_bytes(Directory::key(&log.key, first_offset), directory.value());
@@ -510,11 +527,16 @@ impl<'a> BatchBuilder<'a> {
         writer.indexed_bytes = writer.bounds.appended_bytes;
     }
 
-    /// Takes segments that hold nothing of `log` any more out of its directory.
-    fn clear(&mut self, log: &Log, directories: &[Directory]) {
+    /// Counts what of `log` is dead, and takes segments that hold nothing of it any more out of its
+    /// directory.
+    fn clear(&mut self, log: &Log, dead: &Dead) {
         let inner = log.inner();
         let mut writer = inner.writer();
-        for directory in directories {
+        writer.dead_through = writer.dead_through.max(dead.through);
+        for &(segment, bytes) in &dead.bytes {
+            self.count_dead(segment, |known| known + bytes);
+        }
+        for directory in &dead.directories {
             if writer.directory == Some(directory.segment) {
                 if !writer.removed && writer.bounds.end_offset > writer.bounds.start_offset {
                     // Appended to since.
@@ -539,16 +561,17 @@ impl<'a> BatchBuilder<'a> {
                 }
             }
         }
-        self.batch.delete(Pending::key(&inner.key));
         let writer = {
             let writer = writer;
             *writer
         };
-        if writer.removed {
-            self.batch.delete(LogState::key(&inner.key));
-        } else {
-            self.put_state(log, &writer);
+        if (writer.removed, writer.bounds.start_offset) == (dead.removed, dead.start_offset) {
+            self.batch.delete(Pending::key(&inner.key));
+            if writer.removed {
+                self.batch.delete(LogState::key(&inner.key));
+            }
         }
+        self.states.push(log.clone());
         if self
             .assigned
             .open
@@ -560,8 +583,53 @@ impl<'a> BatchBuilder<'a> {
         }
     }
 
+    /// Changes how many bytes of a segment are counted as dead.
+    fn count_dead(&mut self, segment: u32, change: impl FnOnce(u64) -> u64) {
+        let meta = match &mut self.assigned.open {
+            Some(open) if open.meta.id == segment => {
+                open.meta.dead_bytes = change(open.meta.dead_bytes);
+                // While it is open, its logs are counted anew when the store opens.
+                SegmentMeta {
+                    live_logs: 0,
+                    ..open.meta
+                }
+            }
+            _ => match self.core.segments.get(segment) {
+                Some(meta) => SegmentMeta {
+                    dead_bytes: change(meta.dead_bytes),
+                    ..meta
+                },
+                None => return,
+            },
+        };
+        self.batch
+            .put_bytes(SegmentMeta::key(segment), meta.value());
+        self.core.segments.put(meta);
+    }
+
+    fn rewrote(&mut self, segment: u32, rewrote: &Rewrote) {
+        self.count_dead(segment, |dead| dead.saturating_sub(rewrote.dead_bytes));
+        for (log, directory) in &rewrote.directories {
+            let inner = log.inner();
+            if inner.writer().removed {
+                continue;
+            }
+            self.batch.put_bytes(
+                Directory::key(&inner.key, directory.first_offset),
+                directory.value(),
+            );
+        }
+    }
+
     pub(crate) fn finish(mut self) -> Built {
         self.flush_groups();
+        for log in std::mem::take(&mut self.states) {
+            let writer = *log.inner().writer();
+            // A removed one has its last state already.
+            if !writer.removed {
+                self.put_state(&log, &writer);
+            }
+        }
         if self.assigned.next_sequence > self.assigned.block.end() {
             let base = self.assigned.block.end();
             let size = SEQUENCE_BLOCK.max(self.assigned.next_sequence - base);

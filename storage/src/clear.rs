@@ -1,15 +1,14 @@
-//! Clearing up after trims and removals: finds the segments that hold nothing of a log any more and
-//! takes them out of its directory. A segment that no directory names is dropped.
+//! Clearing up after trims and removals: counts what they left dead, finds the segments that hold
+//! nothing of a log any more and takes them out of its directory. A segment that no directory names is
+//! dropped; one in which much is dead is rewritten (see `reclaim`).
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
-use crate::key::Directory;
 use crate::log::Inner;
-use crate::queue::Queued;
-use crate::write_set::Change;
+use crate::write_set::{Change, Dead};
 use crate::{Log, Result, lookup};
 
 /// Most logs that are cleared up after in one commit.
@@ -30,44 +29,79 @@ async fn clear(logs: impl Iterator<Item = Log>) -> Result<()> {
     let mut changes = Vec::new();
     let mut core = None;
     let mut seen = HashSet::new();
+    let mut _moving = None;
     // A directory row must not be taken out twice.
     for log in logs.filter(|log| seen.insert(Arc::as_ptr(log.inner()) as usize)) {
-        let directories = dead(log.inner()).await?;
-        core = Some(Arc::clone(&log.inner().core));
-        changes.push(Change::Clear { log, directories });
+        if core.is_none() {
+            // Nor be moved to another segment meanwhile.
+            let of_log = Arc::clone(&log.inner().core);
+            _moving = Some(
+                Arc::clone(&of_log.reclaiming.directories)
+                    .lock_owned()
+                    .await,
+            );
+            core = Some(of_log);
+        }
+        let dead = dead(log.inner()).await?;
+        changes.push(Change::Clear { log, dead });
     }
     let Some(core) = core else { return Ok(()) };
-    let (done, committed) = oneshot::channel();
-    let done = Box::new(move |result| {
-        let _ = done.send(result);
-    });
-    core.queue.push(Queued::new(changes, done));
-    // Not answered only when the tasks of the store have gone.
-    committed.await.map_or(Ok(()), |result| result.map(|_| ()))
+    core.commit_own(changes).await
 }
 
-/// The directory rows of segments in which everything of the log is dead.
-async fn dead(log: &Arc<Inner>) -> Result<Vec<Directory>> {
-    let (removed, bounds) = {
-        let writer = log.writer();
-        (writer.removed, writer.bounds)
-    };
-    let mut dead: Vec<Directory> = Vec::new();
-    let mut rest_lives = false;
+/// What of the log is dead and not yet counted, and the directory rows of segments in which everything
+/// of it is.
+async fn dead(log: &Arc<Inner>) -> Result<Dead> {
+    let writer = *log.writer();
+    let (removed, bounds) = (writer.removed, writer.bounds);
+    let empty = removed || bounds.start_offset >= bounds.end_offset;
+    let mut known = Vec::new();
+    // Up to the one after that in which the start lies.
     lookup::directories(&log.core, &log.key, |directory| {
-        if !removed && directory.first_offset > bounds.start_offset {
-            // The segment before reaches up to here at the most; it lives if the start lies in it.
-            rest_lives = true;
-            dead.pop();
-            return false;
-        }
-        dead.push(directory);
-        true
+        known.push(directory);
+        empty || directory.first_offset <= bounds.start_offset
     })
     .await?;
-    // The last one, if the start lies in it.
-    if !removed && !rest_lives && bounds.start_offset < bounds.end_offset {
-        dead.pop();
+    // That in which the start lies is the last at or below it.
+    let at_start = known.partition_point(|row| row.first_offset <= bounds.start_offset);
+    let alive = if empty {
+        known.len()
+    } else {
+        at_start.saturating_sub(1)
+    };
+    let through = match known.get(alive) {
+        _ if empty => bounds.appended_bytes,
+        Some(row) if row.first_offset < bounds.start_offset => {
+            match log.core.segments.get(row.segment) {
+                Some(segment) => {
+                    lookup::last_index_before(&log.core, &log.key, &segment, bounds.start_offset)
+                        .await?
+                        .map_or(row.bytes_before, |index| index.appended_bytes)
+                }
+                None => row.bytes_before,
+            }
+        }
+        Some(row) => row.bytes_before,
+        None => 0,
+    };
+    let through = through.max(writer.dead_through);
+    let mut bytes = Vec::new();
+    for (at, row) in known.iter().enumerate() {
+        let next = known.get(at + 1);
+        let end = next.map_or(bounds.appended_bytes, |next| next.bytes_before);
+        let from = row.bytes_before.max(writer.dead_through);
+        let newly = end.min(through).saturating_sub(from);
+        let newly = newly.saturating_sub(if at < alive { row.rewritten_bytes } else { 0 });
+        if newly > 0 {
+            bytes.push((row.segment, newly));
+        }
     }
-    Ok(dead)
+    known.truncate(alive);
+    Ok(Dead {
+        directories: known,
+        bytes,
+        through,
+        start_offset: bounds.start_offset,
+        removed,
+    })
 }

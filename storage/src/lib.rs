@@ -72,12 +72,15 @@ mod pace;
 mod publish;
 mod queue;
 mod read;
+mod reclaim;
+mod rewrite;
 mod rows;
 mod segment;
 mod sequence;
 mod store;
 mod tail;
 mod wal;
+mod windows;
 mod write_set;
 
 pub use checkpoint::Checkpoint;
@@ -92,8 +95,10 @@ pub use logdb::{
 };
 pub use metrics::Metrics;
 pub use options::{DataUrl, Options};
+pub use rewrite::{Rewriter, Rewritten};
 pub use store::{Committed, Recovered, Store, StoreState};
 /// What checkpoints are named by.
 pub use uuid::Uuid;
 pub use wal::FileWalReader;
+pub use windows::Window;
 pub use write_set::{NewEntry, WriteSet};

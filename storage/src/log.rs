@@ -107,6 +107,8 @@ pub(crate) struct Writer {
     pub(crate) removed: bool,
     /// The segment of the last directory row.
     pub(crate) directory: Option<u32>,
+    /// Payload bytes from the beginning of the log that its segments count as dead.
+    pub(crate) dead_through: u64,
     /// `appended_bytes` at the last index row.
     pub(crate) indexed_bytes: u64,
     /// One past the last sequence of the log when it was opened.

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use slatedb::config::ScanOptions;
+use slatedb::config::{DurabilityLevel, ReadOptions, ScanOptions};
 use slatedb::{DbIterator, IterationOrder, KeyValue};
 
 use crate::key::{Directory, EntryKey, Index, LogKey, LogState, PackedValue, SegmentMeta};
@@ -77,6 +77,7 @@ pub(crate) async fn load(core: &Core, log: &LogKey) -> Result<Writer> {
         records: 0,
         removed: false,
         directory: None,
+        dead_through: 0,
         indexed_bytes: 0,
         end_sequence: 0,
     };
@@ -86,6 +87,7 @@ pub(crate) async fn load(core: &Core, log: &LogKey) -> Result<Writer> {
             let state = LogState::decode(&row.key, &row.value)?;
             writer.removed = state.removed;
             writer.records = state.records;
+            writer.dead_through = state.dead_through;
             writer.bounds = Bounds {
                 start_offset: state.start_offset,
                 end_offset: state.end_offset,
@@ -111,30 +113,36 @@ pub(crate) async fn load(core: &Core, log: &LogKey) -> Result<Writer> {
     let mut appended_bytes = directory.bytes_before;
     let mut records = directory.records_before;
     let mut max_timestamp = directory.max_timestamp_before;
+    writer.indexed_bytes = directory.bytes_before;
     if let Some(index) = last_index {
+        writer.indexed_bytes = index.appended_bytes;
         sequence = index.last_sequence + 1;
         end_offset = index.last_offset + 1;
         appended_bytes = index.appended_bytes;
         records = index.records;
         max_timestamp = index.max_timestamp;
     }
+    // A state that was put down since tells of entries that may be gone by now.
+    let known_end = writer.bounds.end_offset;
+    if known_end >= end_offset {
+        appended_bytes = writer.bounds.appended_bytes;
+        records = writer.records;
+        end_offset = known_end;
+    }
     writer.directory = Some(segment.id);
-    writer.indexed_bytes = appended_bytes;
     let range = EntryKey::lower_bound(log, &segment, sequence)..EntryKey::end(log, &segment);
     let mut scan = Scan::new(core, log, range, entries(MIN_READ_AHEAD)).await?;
     while let Some(row) = scan.next().await? {
         let key = EntryKey::decode(&row.key, &segment)?;
+        if key.end_offset() <= end_offset {
+            continue;
+        }
         end_offset = key.end_offset();
         sequence = key.last_sequence + 1;
         records += key.records;
         max_timestamp = max_timestamp.max(key.max_timestamp);
         appended_bytes += if key.packed {
-            let value = PackedValue::decode(&key, &row.value)?;
-            value
-                .entries
-                .iter()
-                .map(|(payload, _)| payload.len() as u64)
-                .sum()
+            PackedValue::decode(&key, &row.value)?.payload_bytes()
         } else {
             row.value.len() as u64
         };
@@ -158,6 +166,55 @@ fn lost_segment(log: &LogKey, directory: &Directory) -> Error {
     Error::new(ErrorKind::Corrupt, problem)
 }
 
+/// From where on what `log` has in `segment` durably lives, given the `offset` of a row there; `None`
+/// if all of it is dead.
+pub(crate) async fn durable_start(
+    core: &Core,
+    log: &LogKey,
+    segment: u32,
+    offset: u64,
+) -> Result<Option<u64>> {
+    let scan = |order| ScanOptions {
+        durability_filter: DurabilityLevel::Remote,
+        ..rows(order)
+    };
+    let above = offset.saturating_add(1);
+    let range = Directory::key(log, 0)..Directory::key(log, above);
+    let mut below = Scan::new(core, log, range, scan(IterationOrder::Descending)).await?;
+    let mut first_offset = None;
+    if let Some(row) = below.next().await?
+        && Directory::decode(&row.key, &row.value)?.segment == segment
+    {
+        first_offset = Some(0);
+    }
+    if first_offset.is_none() && above < u64::MAX {
+        // Rows of before the log was cleared out of the segment, then open, and appended to again.
+        let range = Directory::key(log, above)..Directory::key(log, u64::MAX);
+        let mut next = Scan::new(core, log, range, scan(IterationOrder::Ascending)).await?;
+        if let Some(row) = next.next().await? {
+            let directory = Directory::decode(&row.key, &row.value)?;
+            first_offset = (directory.segment == segment).then_some(directory.first_offset);
+        }
+    }
+    let Some(first_offset) = first_offset else {
+        return Ok(None);
+    };
+    let options = ReadOptions {
+        durability_filter: DurabilityLevel::Remote,
+        cache_blocks: true,
+        ..ReadOptions::default()
+    };
+    let key = LogState::key(log);
+    let state = core.db.get_with_options(&key, &options).await;
+    match state.map_err(|error| Scan::failed(log, error))? {
+        Some(value) => {
+            let state = LogState::decode(&key, &value)?;
+            Ok((!state.removed).then_some(state.start_offset.max(first_offset)))
+        }
+        None => Ok(Some(first_offset)),
+    }
+}
+
 /// The last index row of `log` in `segment` that ends below `offset`.
 pub(crate) async fn last_index_before(
     core: &Core,
@@ -165,6 +222,9 @@ pub(crate) async fn last_index_before(
     segment: &SegmentMeta,
     offset: u64,
 ) -> Result<Option<Index>> {
+    if offset == 0 {
+        return Ok(None);
+    }
     let range = Index::key(log, segment.id, 0)..Index::key(log, segment.id, offset);
     let mut scan = Scan::new(core, log, range, rows(IterationOrder::Descending)).await?;
     scan.next()

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use slatedb_common::metrics::{CounterFn, MetricsRecorder, NoopMetricsRecorder};
+use slatedb_common::metrics::{CounterFn, GaugeFn, MetricsRecorder, NoopMetricsRecorder};
 
 /// The instruments of a store; by default they count nothing.
 #[derive(Clone)]
@@ -17,6 +17,18 @@ pub struct Metrics {
     pub(crate) commits: Arc<dyn CounterFn>,
     /// Their bytes, as write sets count them.
     pub(crate) committed_bytes: Arc<dyn CounterFn>,
+    /// Segments that hold something.
+    pub(crate) segments: Arc<dyn GaugeFn>,
+    /// Bytes of their files and of those that are about to go.
+    pub(crate) segment_bytes: Arc<dyn GaugeFn>,
+    /// Bytes of them that are dead.
+    pub(crate) dead_bytes: Arc<dyn GaugeFn>,
+    /// Bytes of the files of the write-ahead log.
+    pub(crate) wal_bytes: Arc<dyn GaugeFn>,
+    /// Segments that were rewritten.
+    pub(crate) rewritten_segments: Arc<dyn CounterFn>,
+    /// Bytes that rewriting took out of them.
+    pub(crate) reclaimed_bytes: Arc<dyn CounterFn>,
 }
 
 impl Metrics {
@@ -40,6 +52,36 @@ impl Metrics {
             committed_bytes: recorder.register_counter(
                 "trestle.storage.committed.bytes",
                 "Bytes of write sets that became durable.",
+                &[],
+            ),
+            segments: recorder.register_gauge(
+                "trestle.storage.segments",
+                "Segments that hold something, the open one among them.",
+                &[],
+            ),
+            segment_bytes: recorder.register_gauge(
+                "trestle.storage.segment.bytes",
+                "Bytes of the files of all segments, as the manifest has them.",
+                &[],
+            ),
+            dead_bytes: recorder.register_gauge(
+                "trestle.storage.dead.bytes",
+                "Bytes of trimmed and removed entries that wait to be reclaimed.",
+                &[],
+            ),
+            wal_bytes: recorder.register_gauge(
+                "trestle.storage.wal.bytes",
+                "Bytes of the files of the write-ahead log on a local disk.",
+                &[],
+            ),
+            rewritten_segments: recorder.register_counter(
+                "trestle.storage.rewritten.segments",
+                "Segments that were rewritten to reclaim space or to compact logs.",
+                &[],
+            ),
+            reclaimed_bytes: recorder.register_counter(
+                "trestle.storage.reclaimed.bytes",
+                "Bytes by which rewriting made segments smaller.",
                 &[],
             ),
             recorder,

@@ -15,7 +15,9 @@ use slatedb_common::clock::SystemClock;
 
 use crate::batch::{Assigned, OpenSegment};
 use crate::key::{Format, Listing, Pending, SegmentMeta, SequenceBlock, segment_prefix};
-use crate::layout::{self, LiveSegments, PositionFilterPolicy, Schedule, SegmentExtractor};
+use crate::layout::{
+    self, LiveSegments, PositionFilterPolicy, Rewrites, Schedule, SegmentExtractor,
+};
 use crate::memory_wal::MemoryWal;
 use crate::object_store::{self, LocalDirectory, OpenedStore};
 use crate::pace::PacedClock;
@@ -31,6 +33,8 @@ pub(crate) struct Opened {
     pub(crate) recovered: Recovered,
     /// Keys of logs to clear up after.
     pub(crate) pending: Vec<Bytes>,
+    /// How segments are rewritten.
+    pub(crate) rewrites: Rewrites,
 }
 
 /// Where the files of a store lie.
@@ -57,8 +61,9 @@ pub(crate) struct Engine {
 pub(crate) async fn open(options: &Options, clock: Arc<dyn SystemClock>) -> Result<Opened> {
     check(options)?;
     let live = LiveSegments::default();
-    let engine = build(options, clock, &live).await?;
-    read(engine, live).await
+    let rewrites = Rewrites::default();
+    let engine = build(options, clock, &live, &rewrites).await?;
+    read(engine, live, rewrites).await
 }
 
 fn check(options: &Options) -> Result<()> {
@@ -82,6 +87,7 @@ async fn build(
     options: &Options,
     clock: Arc<dyn SystemClock>,
     live: &LiveSegments,
+    rewrites: &Rewrites,
 ) -> Result<Engine> {
     let OpenedStore {
         object_store,
@@ -114,7 +120,11 @@ async fn build(
         .with_options(layout::compactor_options(options))
         .with_sst_block_size(block_size)
         .with_filter_policies(filters.clone())
-        .with_scheduler_supplier(Arc::new(Schedule { live: live.clone() }));
+        .with_compaction_filter_supplier(Arc::new(rewrites.clone()))
+        .with_scheduler_supplier(Arc::new(Schedule {
+            live: live.clone(),
+            rewrites: rewrites.clone(),
+        }));
     let mut gc = GarbageCollectorBuilder::new(db_path.clone(), Arc::clone(&object_store))
         .with_options(layout::gc_options(options));
     let mut builder = Db::builder(db_path, object_store)
@@ -150,7 +160,7 @@ async fn build(
 }
 
 /// Reads what the store had come to.
-async fn read(engine: Engine, live: LiveSegments) -> Result<Opened> {
+async fn read(engine: Engine, live: LiveSegments, rewrites: Rewrites) -> Result<Opened> {
     let db = &engine.db;
     let format = get(db, Format::key())
         .await?
@@ -215,6 +225,7 @@ async fn read(engine: Engine, live: LiveSegments) -> Result<Opened> {
         assigned,
         recovered,
         pending,
+        rewrites,
     })
 }
 

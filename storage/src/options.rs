@@ -104,6 +104,8 @@ pub struct Options {
     /// How often the store looks for rows to compact and, less often, for files to remove, while it is
     /// written to; at rest it hardly looks. Default 1 s; on S3 at least 15 s.
     pub upkeep_interval: Duration,
+    /// A segment is rewritten once this share of it is dead, in percent. Default 20.
+    pub reclaim_percent: u32,
     /// What the store and the engine count with. By default nothing is counted.
     pub metrics: Metrics,
 }
@@ -126,6 +128,7 @@ impl Options {
             flush_linger: Duration::from_millis(10),
             flush_interval: Duration::from_millis(100),
             upkeep_interval: Duration::from_secs(1),
+            reclaim_percent: 20,
             metrics: Metrics::default(),
         }
     }

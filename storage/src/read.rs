@@ -245,12 +245,7 @@ impl Cursor {
         let key = EntryKey::decode(&row.key, &self.segment)?;
         let (payload_bytes, all) = if key.packed {
             let packed = PackedValue::decode(&key, &row.value)?;
-            let bytes = packed
-                .entries
-                .iter()
-                .map(|(payload, _)| payload.len() as u64)
-                .sum();
-            (bytes, collector.take_packed(&key, packed))
+            (packed.payload_bytes(), collector.take_packed(&key, packed))
         } else {
             (
                 row.value.len() as u64,
@@ -342,16 +337,17 @@ impl Collector {
         let (mut first_sequence, mut first_offset) = (key.first_sequence(), key.first_offset);
         let format = key.format;
         packed.entries.into_iter().all(|(payload, count)| {
-            let entry = Entry {
+            let entry = payload.map(|payload| Entry {
                 first_sequence,
                 first_offset,
                 count,
                 format,
                 payload,
-            };
+            });
             first_sequence += u64::from(count);
             first_offset += u64::from(count);
-            self.take(entry)
+            // One that was dropped left a gap.
+            entry.is_none_or(|entry| self.take(entry))
         })
     }
 
@@ -368,6 +364,7 @@ impl Collector {
             return false;
         }
         self.bytes += len;
+        self.from_offset = entry.end_offset();
         self.found.push(entry);
         true
     }

@@ -21,9 +21,11 @@ use crate::open::{self, Home, Opened};
 use crate::pace::PacedClock;
 use crate::publish::Publisher;
 use crate::queue::{CommitQueue, Done, LOCAL_FLIGHTS, Queued};
+use crate::reclaim::{self, Reclaiming};
 use crate::rows::Rows;
 use crate::segment::Segments;
 use crate::wal::FileWal;
+use crate::write_set::Change;
 use crate::{DataUrl, Error, ErrorKind, Log, Options, Result, WriteSet, clear, follow, lookup};
 
 /// What a commit became.
@@ -68,6 +70,7 @@ pub(crate) struct Core {
     pub(crate) segments: Segments,
     /// Who has entries waiting that were read ahead.
     pub(crate) ahead: Ahead,
+    pub(crate) reclaiming: Reclaiming,
     pub(crate) queue: CommitQueue,
     /// One past the highest sequence that is durable and published.
     pub(crate) durable: watch::Sender<u64>,
@@ -94,6 +97,22 @@ impl Core {
     pub(crate) fn open_logs(&self) -> Vec<Arc<LogInner>> {
         let logs = self.logs.iter();
         logs.filter_map(|log| log.upgrade()).collect()
+    }
+
+    /// Commits changes of the store's own and waits until they are durable.
+    pub(crate) async fn commit_own(&self, changes: Vec<Change>) -> Result<()> {
+        let (done, committed) = tokio::sync::oneshot::channel();
+        let done = Box::new(move |result| {
+            let _ = done.send(result);
+        });
+        self.queue.push(Queued::new(changes, done));
+        // Not answered only when the tasks of the store have gone.
+        committed.await.map_or(Ok(()), |result| result.map(|_| ()))
+    }
+
+    /// Bytes of the files of the write-ahead log, if there are any.
+    pub(crate) fn wal_bytes(&self) -> Option<u64> {
+        self.wal.as_ref().map(FileWal::bytes)
     }
 
     /// Takes a log off the table if no handle on it is left.
@@ -136,6 +155,7 @@ impl Store {
             assigned,
             recovered,
             pending,
+            rewrites,
         } = open::open(&options, Arc::clone(&clock)).await?;
         let on_s3 = matches!(options.data, DataUrl::S3 { .. });
         // An object covers what was written before its flush, however many batches that is.
@@ -155,8 +175,10 @@ impl Store {
             options,
             clock,
             segments,
+            reclaiming: Reclaiming::new(rewrites),
             recovered,
         });
+        core.reclaiming.rewrites.belong_to(&core);
         let (flights, landing) = mpsc::unbounded_channel();
         let (clearing, cleared) = mpsc::unbounded_channel();
         // The write-ahead logs on disk and in memory flush themselves.
@@ -189,6 +211,7 @@ impl Store {
             .run(),
         );
         tokio::spawn(clear::run(cleared));
+        tokio::spawn(reclaim::run(Arc::downgrade(&core)));
         let store = Self {
             inner: Arc::new(Inner { core }),
         };
@@ -237,6 +260,7 @@ impl Store {
             options,
             clock,
             segments: followed.segments,
+            reclaiming: Reclaiming::default(),
             recovered: Recovered::default(),
         });
         tokio::spawn(follow::refresh(Arc::downgrade(&core), followed.status));

@@ -31,6 +31,29 @@ impl NewEntry {
     }
 }
 
+/// What trims and the removal of a log left dead since that was last counted.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Dead {
+    /// Rows of segments that hold nothing of the log any more.
+    pub(crate) directories: Vec<Directory>,
+    /// Payload bytes, by segment.
+    pub(crate) bytes: Vec<(u32, u64)>,
+    /// Payload bytes from the beginning of the log that are counted now.
+    pub(crate) through: u64,
+    /// Where the log started then, and whether it was removed.
+    pub(crate) start_offset: u64,
+    pub(crate) removed: bool,
+}
+
+/// What the rewriting of a segment came to.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rewrote {
+    /// The dead bytes that were known when it began: they are gone.
+    pub(crate) dead_bytes: u64,
+    /// Rows of logs whose entries became smaller, as they are now.
+    pub(crate) directories: Vec<(Log, Directory)>,
+}
+
 #[derive(Clone, Debug)]
 pub(crate) enum Change {
     Append {
@@ -51,10 +74,23 @@ pub(crate) enum Change {
     DeleteRow {
         key: Bytes,
     },
-    /// The store's own, after a trim or a removal: these segments hold nothing of the log any more.
+    /// The store's own, after a trim or a removal: what that left dead.
     Clear {
         log: Log,
-        directories: Vec<Directory>,
+        dead: Dead,
+    },
+    /// The store's own: seals this segment, if it is the open one.
+    Seal {
+        segment: u32,
+    },
+    /// The store's own, before entries of the log may be taken out: its state is put down.
+    KeepEnd {
+        log: Log,
+    },
+    /// The store's own: a segment was rewritten.
+    Rewrote {
+        segment: u32,
+        rewrote: Rewrote,
     },
 }
 
@@ -63,7 +99,12 @@ impl Change {
     pub(crate) fn log(&self) -> Option<&Log> {
         match self {
             Self::Append { log, .. } | Self::Trim { log, .. } | Self::Remove { log } => Some(log),
-            Self::PutRow { .. } | Self::DeleteRow { .. } | Self::Clear { .. } => None,
+            Self::PutRow { .. }
+            | Self::DeleteRow { .. }
+            | Self::Clear { .. }
+            | Self::Seal { .. }
+            | Self::KeepEnd { .. }
+            | Self::Rewrote { .. } => None,
         }
     }
 
@@ -73,7 +114,12 @@ impl Change {
             Self::Append { entry, .. } => entry.payload.len(),
             Self::PutRow { key, value } => key.len() + value.len(),
             Self::DeleteRow { key } => key.len(),
-            Self::Trim { .. } | Self::Remove { .. } | Self::Clear { .. } => 0,
+            Self::Trim { .. }
+            | Self::Remove { .. }
+            | Self::Clear { .. }
+            | Self::Seal { .. }
+            | Self::KeepEnd { .. }
+            | Self::Rewrote { .. } => 0,
         }
     }
 }

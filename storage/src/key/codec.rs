@@ -40,6 +40,16 @@ impl LogKey {
         })
     }
 
+    /// The key that stands in rows as `stored`; `None` if that is no key's.
+    pub(crate) fn of_stored(stored: &[u8]) -> Option<Self> {
+        let mut rest = stored;
+        let plain = take_terminated(&mut rest)?;
+        (rest.is_empty() && !plain.is_empty()).then(|| Self {
+            plain,
+            stored: Bytes::copy_from_slice(stored),
+        })
+    }
+
     pub(crate) fn plain(&self) -> &Bytes {
         &self.plain
     }
@@ -196,6 +206,14 @@ pub(super) fn take_u64(bytes: &mut &[u8]) -> Option<u64> {
     Some(u64::from_be_bytes(*head))
 }
 
+/// Takes a big-endian `u64` off the front; 0 if nothing is left, as in rows of older stores.
+pub(super) fn take_u64_if_any(bytes: &mut &[u8]) -> Option<u64> {
+    if bytes.is_empty() {
+        return Some(0);
+    }
+    take_u64(bytes)
+}
+
 /// Takes a big-endian `i64` off the front.
 pub(super) fn take_i64(bytes: &mut &[u8]) -> Option<i64> {
     take_u64(bytes).map(|value| value as i64)
@@ -212,6 +230,40 @@ pub(super) fn malformed(what: &str, key: &[u8]) -> Error {
         ErrorKind::Corrupt,
         format!("the {what} row {hex} does not decode"),
     )
+}
+
+/// A row of a log among the entries: an entry or an index row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DataRow<'a> {
+    pub(crate) segment: u32,
+    /// The key of the log, as it stands in the row.
+    pub(crate) stored_key: &'a [u8],
+    /// The last offset, if it is an index row.
+    pub(crate) index_offset: Option<u64>,
+}
+
+impl<'a> DataRow<'a> {
+    /// What the row under `key` is; `None` if it is another.
+    pub(crate) fn of(key: &'a [u8]) -> Option<Self> {
+        let mut rest = key;
+        let (segment, tag) = take_prefix(&mut rest)?;
+        let is_index = match tag {
+            tag::ENTRY => false,
+            tag::INDEX => true,
+            _ => return None,
+        };
+        let len = rest.iter().position(|&byte| byte == TERMINATOR)? + 1;
+        let (stored_key, rest) = rest.split_at(len);
+        let index_offset = match is_index {
+            true => Some(take_u64(&mut rest.strip_prefix(&[SUFFIX])?)?),
+            false => None,
+        };
+        Some(Self {
+            segment,
+            stored_key,
+            index_offset,
+        })
+    }
 }
 
 /// Splits a row key, or the bound of a range of row keys, into what names a log in a segment and the

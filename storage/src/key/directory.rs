@@ -1,15 +1,17 @@
 //! Directory rows: one per log and segment that holds entries of it, in segment 0, written with the
-//! first append there and never changed. Opening a log, its sizes and the search by offset or time
+//! first append there. Opening a log, its sizes and the search by offset or time
 //! start here.
 //!
 //! Key: prefix with tag `1B`, the log's key, `FF 01`, first offset u64 BE. Value: segment u32 BE, first
 //! sequence u64 BE, then what the log held before that offset: payload bytes u64 BE, records u64 BE,
-//! highest timestamp i64 BE.
+//! highest timestamp i64 BE. If entries in the segment were rewritten: the payload bytes by which they
+//! are less than what was appended, u64 BE.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::codec::{
     LogKey, malformed, put_prefix, take_i64, take_prefix_of, take_terminated, take_u32, take_u64,
+    take_u64_if_any,
 };
 use super::{SUFFIX, SYSTEM_SEGMENT, log_ordinal, tag};
 use crate::Result;
@@ -23,6 +25,8 @@ pub(crate) struct Directory {
     pub(crate) bytes_before: u64,
     pub(crate) records_before: u64,
     pub(crate) max_timestamp_before: i64,
+    /// Payload bytes that rewriting took out of this segment.
+    pub(crate) rewritten_bytes: u64,
 }
 
 impl Directory {
@@ -37,12 +41,15 @@ impl Directory {
     }
 
     pub(crate) fn value(&self) -> Bytes {
-        let mut out = BytesMut::with_capacity(36);
+        let mut out = BytesMut::with_capacity(44);
         out.put_u32(self.segment);
         out.put_u64(self.first_sequence);
         out.put_u64(self.bytes_before);
         out.put_u64(self.records_before);
         out.put_i64(self.max_timestamp_before);
+        if self.rewritten_bytes > 0 {
+            out.put_u64(self.rewritten_bytes);
+        }
         out.freeze()
     }
 
@@ -96,6 +103,7 @@ impl Directory {
             bytes_before: take_u64(&mut value)?,
             records_before: take_u64(&mut value)?,
             max_timestamp_before: take_i64(&mut value)?,
+            rewritten_bytes: take_u64_if_any(&mut value)?,
         })
     }
 }

@@ -4,7 +4,7 @@
 //! then a trailer of ours: form, varint(records - 1), varint(first offset), varint(zigzag(highest
 //! timestamp - start time of the segment)). One row is one entry, its value the payload; or several
 //! small entries of one log with consecutive offsets, the payloads one after the other and then their
-//! sizes.
+//! sizes. Of those, some may have been dropped since: they keep their places.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -117,47 +117,74 @@ impl EntryKey {
     }
 }
 
+/// Set in the number of entries of a packed value with holes: lengths are one more than they are
+/// without, and 0 stands for an entry that was dropped.
+const WITH_HOLES: u32 = 1 << 31;
+
 /// Builds the value of a row that packs several entries.
 #[derive(Debug, Default)]
 pub(crate) struct Packer {
     bytes: BytesMut,
-    directory: BytesMut,
-    entries: u32,
+    /// Length of each, `None` for a hole, and its records.
+    directory: Vec<(Option<u32>, u32)>,
 }
 
 impl Packer {
     pub(crate) fn with_capacity(payload_bytes: usize, entries: usize) -> Self {
         Self {
             bytes: BytesMut::with_capacity(payload_bytes + entries * 6 + 8),
-            directory: BytesMut::with_capacity(entries * 6),
-            entries: 0,
+            directory: Vec::with_capacity(entries),
         }
     }
 
     pub(crate) fn push(&mut self, payload: &[u8], records: u32) {
         self.bytes.put_slice(payload);
-        put_varint(&mut self.directory, payload.len() as u64);
-        put_varint(&mut self.directory, u64::from(records) - 1);
-        self.entries += 1;
+        self.directory.push((Some(payload.len() as u32), records));
+    }
+
+    /// In the place of an entry that was dropped.
+    pub(crate) fn push_hole(&mut self, records: u32) {
+        self.directory.push((None, records));
     }
 
     /// Payloads, then (length, records - 1) of each as varints, then the number of entries and the
     /// length of that directory as `u32` BE.
     pub(crate) fn finish(mut self) -> Bytes {
-        self.bytes.put_slice(&self.directory);
-        self.bytes.put_u32(self.entries);
-        self.bytes.put_u32(self.directory.len() as u32);
+        let with_holes = self.directory.iter().any(|(length, _)| length.is_none());
+        let payload_end = self.bytes.len();
+        for &(length, records) in &self.directory {
+            let length = match (length, with_holes) {
+                (Some(length), false) => u64::from(length),
+                (Some(length), true) => u64::from(length) + 1,
+                (None, _) => 0,
+            };
+            put_varint(&mut self.bytes, length);
+            put_varint(&mut self.bytes, u64::from(records) - 1);
+        }
+        let directory_len = self.bytes.len() - payload_end;
+        let flag = if with_holes { WITH_HOLES } else { 0 };
+        self.bytes.put_u32(self.directory.len() as u32 | flag);
+        self.bytes.put_u32(directory_len as u32);
         self.bytes.freeze()
     }
 }
 
-/// A packed value taken apart: each payload with its number of records.
+/// A packed value taken apart: each payload, if it was not dropped, with its number of records.
 #[derive(Debug)]
 pub(crate) struct PackedValue {
-    pub(crate) entries: Vec<(Bytes, u32)>,
+    pub(crate) entries: Vec<(Option<Bytes>, u32)>,
 }
 
 impl PackedValue {
+    /// Bytes of all payloads.
+    pub(crate) fn payload_bytes(&self) -> u64 {
+        let payloads = self
+            .entries
+            .iter()
+            .filter_map(|(payload, _)| payload.as_ref());
+        payloads.map(|payload| payload.len() as u64).sum()
+    }
+
     pub(crate) fn decode(key: &EntryKey, value: &Bytes) -> Result<Self> {
         Self::try_decode(key, value).ok_or_else(|| {
             let what = format!("the packed entries at sequence {}", key.last_sequence);
@@ -172,19 +199,24 @@ impl PackedValue {
             .len()
             .checked_sub(u32::from_be_bytes(*length) as usize)?;
         let mut directory = &rest[payload_end..];
-        let count = u32::from_be_bytes(*count) as usize;
+        let count = u32::from_be_bytes(*count);
+        let with_holes = count & WITH_HOLES != 0;
+        let count = (count & !WITH_HOLES) as usize;
         // An entry takes at least two bytes of directory: no count makes this allocate more.
         let mut entries = Vec::with_capacity(count.min(directory.len() / 2));
-        let (mut at, mut records) = (0, 0u64);
+        let (mut at, mut records) = (0usize, 0u64);
         for _ in 0..count {
-            let end = usize::try_from(take_varint(&mut directory)?)
-                .ok()?
-                .checked_add(at)?;
+            let length = usize::try_from(take_varint(&mut directory)?).ok()?;
+            let length = match with_holes {
+                true => length.checked_sub(1),
+                false => Some(length),
+            };
             let of_entry = u32::try_from(take_varint(&mut directory)?.checked_add(1)?).ok()?;
+            let end = at.checked_add(length.unwrap_or(0))?;
             if end > payload_end {
                 return None;
             }
-            entries.push((value.slice(at..end), of_entry));
+            entries.push((length.map(|_| value.slice(at..end)), of_entry));
             records = records.checked_add(u64::from(of_entry))?;
             at = end;
         }

@@ -33,7 +33,7 @@ pub(crate) use row::Row;
 pub(crate) use segment_meta::SegmentMeta;
 pub(crate) use sequence_block::SequenceBlock;
 
-pub(crate) use codec::{position_of, segment_prefix};
+pub(crate) use codec::{DataRow, position_of, segment_prefix};
 
 /// First byte of every key: the log subsystem.
 const SUBSYSTEM: u8 = 0x03;

@@ -2,11 +2,14 @@
 //!
 //! Key: prefix with tag `30`, the segment's id u32 BE. Value: first sequence u64 BE, start time in
 //! milliseconds i64 BE, as in OpenData; then ours: the number of directory rows that name the segment,
-//! u32 BE, counted when it is sealed and kept from then on. 0 while it is open.
+//! u32 BE, counted when it is sealed and kept from then on, 0 while it is open; and the payload bytes in
+//! it that are dead and not yet reclaimed, u64 BE. A row of an older store ends before that: none.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::codec::{malformed, put_prefix, take_i64, take_prefix_of, take_u32, take_u64};
+use super::codec::{
+    malformed, put_prefix, take_i64, take_prefix_of, take_u32, take_u64, take_u64_if_any,
+};
 use super::{SYSTEM_SEGMENT, tag};
 use crate::Result;
 
@@ -18,6 +21,8 @@ pub(crate) struct SegmentMeta {
     pub(crate) start_time_ms: i64,
     /// Logs that still have entries here.
     pub(crate) live_logs: u32,
+    /// Payload bytes of trimmed and removed entries that still lie here.
+    pub(crate) dead_bytes: u64,
 }
 
 impl SegmentMeta {
@@ -36,10 +41,11 @@ impl SegmentMeta {
     }
 
     pub(crate) fn value(&self) -> Bytes {
-        let mut out = BytesMut::with_capacity(20);
+        let mut out = BytesMut::with_capacity(28);
         out.put_u64(self.start_sequence);
         out.put_i64(self.start_time_ms);
         out.put_u32(self.live_logs);
+        out.put_u64(self.dead_bytes);
         out.freeze()
     }
 
@@ -54,6 +60,7 @@ impl SegmentMeta {
             start_sequence: take_u64(&mut value)?,
             start_time_ms: take_i64(&mut value)?,
             live_logs: take_u32(&mut value)?,
+            dead_bytes: take_u64_if_any(&mut value)?,
         })
     }
 }

@@ -22,6 +22,7 @@ const SEGMENT: SegmentMeta = SegmentMeta {
     start_sequence: 1000,
     start_time_ms: 1_700_000_000_000,
     live_logs: 3,
+    dead_bytes: 9,
 };
 
 fn entry_key(log: &LogKey, key: &EntryKey) -> Bytes {
@@ -87,6 +88,7 @@ fn directory_rows() {
         bytes_before: 4096,
         records_before: 4,
         max_timestamp_before: 50,
+        rewritten_bytes: 0,
     };
     let key = Directory::key(&log(b"t/0"), 196);
     assert_eq!(hex(&key), "0301000000001b742f3000ff0100000000000000c4");
@@ -96,6 +98,13 @@ fn directory_rows() {
         "0000000700000000000003e9000000000000100000000000000000040000000000000032"
     );
     assert_eq!(Directory::decode(&key, &value).expect("whole"), directory);
+    let rewritten = Directory {
+        rewritten_bytes: 258,
+        ..directory
+    };
+    let longer = rewritten.value();
+    assert_eq!(hex(&longer), hex(&value) + "0000000000000102");
+    assert_eq!(Directory::decode(&key, &longer).expect("whole"), rewritten);
     assert_eq!(
         Directory::owner(&key).expect("whole"),
         Some((Bytes::from("t/0"), true))
@@ -111,15 +120,22 @@ fn log_state_rows() {
         appended_bytes: 3,
         records: 4,
         max_timestamp: 5,
+        dead_through: 6,
     };
     let key = LogState::key(&log(b"t/0"));
     assert_eq!(hex(&key), "0301000000001b742f3000ff02");
     let value = state.value();
     assert_eq!(
         hex(&value),
-        "0100000000000000010000000000000002000000000000000300000000000000040000000000000005"
+        "0100000000000000010000000000000002000000000000000300000000000000040000000000000005\
+         0000000000000006"
     );
     assert_eq!(LogState::decode(&key, &value).expect("whole"), state);
+    let older = LogState {
+        dead_through: 0,
+        ..state
+    };
+    assert_eq!(LogState::decode(&key, &value[..41]).expect("whole"), older);
     assert!(
         Directory::key(&log(b"t/0"), u64::MAX) < key && key < Directory::scan_end(&log(b"t/0"))
     );
@@ -133,12 +149,65 @@ fn listing_rows() {
 }
 
 #[test]
+fn packed_values_with_holes() {
+    let key = EntryKey {
+        last_sequence: 1300,
+        format: EntryFormat::Batch,
+        packed: true,
+        records: 6,
+        first_offset: 200,
+        max_timestamp: 0,
+    };
+    let mut packer = Packer::with_capacity(0, 0);
+    packer.push_hole(3);
+    packer.push(b"abc", 1);
+    packer.push(b"", 2);
+    let value = packer.finish();
+    assert_eq!(hex(&value), "6162630002040001018000000300000006");
+    let entries = PackedValue::decode(&key, &value).expect("whole").entries;
+    let expected = [
+        (None, 3),
+        (Some(Bytes::from("abc")), 1),
+        (Some(Bytes::new()), 2),
+    ];
+    assert_eq!(entries, expected);
+}
+
+#[test]
+fn rows_of_logs_among_the_entries() {
+    let index = Index::key(&log(b"t/0"), 7, 204);
+    let expected = DataRow {
+        segment: 7,
+        stored_key: b"t/0\0",
+        index_offset: Some(204),
+    };
+    assert_eq!(DataRow::of(&index), Some(expected));
+    let entry = EntryKey::lower_bound(&log(b"t/0"), &SEGMENT, 1300);
+    let expected = DataRow {
+        index_offset: None,
+        ..expected
+    };
+    assert_eq!(DataRow::of(&entry), Some(expected));
+    assert_eq!(DataRow::of(&Listing::key(&log(b"t/0"), 7)), None);
+    assert_eq!(LogKey::of_stored(b"t/0\0"), Some(log(b"t/0")));
+    assert_eq!(LogKey::of_stored(b"t/0"), None);
+}
+
+#[test]
 fn segment_rows() {
     let key = SegmentMeta::key(7);
     assert_eq!(hex(&key), "0301000000003000000007");
     assert_eq!(
         hex(&SEGMENT.value()),
-        "00000000000003e80000018bcfe5680000000003"
+        "00000000000003e80000018bcfe56800000000030000000000000009"
+    );
+    let older = SegmentMeta {
+        dead_bytes: 0,
+        ..SEGMENT
+    };
+    assert_eq!(
+        SegmentMeta::decode(&key, &SEGMENT.value()[..20]).expect("whole"),
+        older
     );
     assert_eq!(
         SegmentMeta::decode(&key, &SEGMENT.value()).expect("whole"),
@@ -256,7 +325,7 @@ proptest! {
             max_timestamp: 0,
         };
         let value = PackedValue::decode(&key, &packer.finish()).expect("whole");
-        let found: Vec<_> = value.entries.into_iter().map(|(p, n)| (p.to_vec(), n)).collect();
+        let found: Vec<_> = value.entries.into_iter().map(|(p, n)| (p.expect("no hole").to_vec(), n)).collect();
         prop_assert_eq!(found, entries);
     }
 
@@ -270,10 +339,10 @@ proptest! {
     }
 
     #[test]
-    fn directory_rows_come_back(log in keys(), a: u64, b: u32, c: u64, d: u64, e: u64, f: i64) {
+    fn directory_rows_come_back(log in keys(), a: u64, b: u32, c: u64, d: u64, e: u64, f: i64, g: u64) {
         let directory = Directory {
             first_offset: a, segment: b, first_sequence: c, bytes_before: d, records_before: e,
-            max_timestamp_before: f,
+            max_timestamp_before: f, rewritten_bytes: g,
         };
         let key = Directory::key(&log, a);
         prop_assert_eq!(Directory::decode(&key, &directory.value()).expect("whole"), directory);
@@ -281,12 +350,13 @@ proptest! {
     }
 
     #[test]
-    fn state_and_segment_rows_come_back(log in keys(), removed: bool, a: u64, b: u64, c: u64, d: u64, e: i64, id: u32, live: u32) {
+    fn state_and_segment_rows_come_back(log in keys(), removed: bool, a: u64, b: u64, c: u64, d: u64, e: i64, id: u32, live: u32, dead: u64) {
         let state = LogState {
             removed, start_offset: a, end_offset: b, appended_bytes: c, records: d, max_timestamp: e,
+            dead_through: dead,
         };
         prop_assert_eq!(LogState::decode(&LogState::key(&log), &state.value()).expect("whole"), state);
-        let meta = SegmentMeta { id, start_sequence: a, start_time_ms: e, live_logs: live };
+        let meta = SegmentMeta { id, start_sequence: a, start_time_ms: e, live_logs: live, dead_bytes: dead };
         prop_assert_eq!(SegmentMeta::decode(&SegmentMeta::key(id), &meta.value()).expect("whole"), meta);
     }
 

@@ -1,7 +1,8 @@
-//! What is compacted: the rows of the store (segment 0), by size; and segments in which everything is
-//! dead, which go as a whole without being read. Nothing else.
+//! What is compacted: the rows of the store (segment 0), by size; segments in which everything is dead,
+//! which go as a whole without being read; and those that are to be rewritten, with all their sources.
+//! Nothing else.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,7 +11,9 @@ use slatedb::compactor::{
     CompactionScheduler, CompactionSchedulerSupplier, CompactionSpec, CompactorStateView, SourceId,
 };
 use slatedb::config::CompactorOptions;
+use slatedb::manifest::Segment;
 
+use super::rewrite::Rewrites;
 use crate::key::{SYSTEM_SEGMENT, segment_prefix};
 
 /// L0 files of segment 0 that make a compaction worth while.
@@ -50,6 +53,7 @@ impl LiveSegments {
 #[derive(Debug)]
 pub(crate) struct Schedule {
     pub(crate) live: LiveSegments,
+    pub(crate) rewrites: Rewrites,
 }
 
 impl CompactionSchedulerSupplier for Schedule {
@@ -59,12 +63,14 @@ impl CompactionSchedulerSupplier for Schedule {
     ) -> Box<dyn CompactionScheduler + Send + Sync> {
         Box::new(Scheduler {
             live: self.live.clone(),
+            rewrites: self.rewrites.clone(),
         })
     }
 }
 
 struct Scheduler {
     live: LiveSegments,
+    rewrites: Rewrites,
 }
 
 impl CompactionScheduler for Scheduler {
@@ -76,71 +82,100 @@ impl CompactionScheduler for Scheduler {
             .filter(|compaction| compaction.active())
             .collect();
         let busy: HashSet<&Bytes> = active.iter().map(|c| c.spec().segment()).collect();
-        let segments = state
+        let segments: HashMap<u32, &Segment> = state
             .manifest()
             .segments()
             .iter()
-            .filter(|s| !busy.contains(s.prefix()));
-
+            .filter(|segment| !busy.contains(segment.prefix()))
+            .filter_map(|segment| Some((segment_id(segment.prefix())?, segment)))
+            .collect();
         let Some(live) = self.live.snapshot() else {
             return Vec::new();
         };
+        // Ids of sorted runs are unique over all segments.
+        let mut next_run = {
+            let runs = state
+                .manifest()
+                .segments()
+                .iter()
+                .flat_map(|s| s.compacted());
+            let used = runs
+                .map(|run| run.id)
+                .chain(state.manifest().compacted().iter().map(|r| r.id));
+            let reserved = active.iter().filter_map(|c| c.spec().destination());
+            used.chain(reserved).max().map_or(0, |id| id + 1)
+        };
+
         let mut specs = Vec::new();
-        for segment in segments {
-            let l0s = segment.l0().iter().map(|view| SourceId::SstView(view.id));
-            let Some(id) = segment_id(segment.prefix()) else {
-                continue;
-            };
-            if id != SYSTEM_SEGMENT {
-                if !live.contains(&id) && specs.len() < DRAINS {
-                    let runs = segment
-                        .compacted()
-                        .iter()
-                        .map(|run| SourceId::SortedRun(run.id));
-                    let sources: Vec<_> = l0s.chain(runs).collect();
-                    if !sources.is_empty() {
-                        tracing::info!(segment = id, "dropping a segment: all in it is dead");
-                        specs.push(CompactionSpec::drain_segment(
-                            segment.prefix().clone(),
-                            sources,
-                        ));
-                    }
-                }
+        if let Some(system) = segments.get(&SYSTEM_SEGMENT)
+            && system.l0().len() >= SYSTEM_L0S
+        {
+            specs.push(compact_system(system, &mut next_run));
+        }
+        for (&id, segment) in &segments {
+            if id == SYSTEM_SEGMENT || live.contains(&id) || specs.len() >= DRAINS {
                 continue;
             }
-            if segment.l0().len() < SYSTEM_L0S {
+            let sources = all_sources(segment);
+            if !sources.is_empty() {
+                tracing::info!(segment = id, "dropping a segment: all in it is dead");
+                let prefix = segment.prefix().clone();
+                specs.push(CompactionSpec::drain_segment(prefix, sources));
+            }
+        }
+        for id in self.rewrites.asked() {
+            let segment = segments.get(&id);
+            if busy.contains(&Bytes::copy_from_slice(&segment_prefix(id))) {
                 continue;
             }
-            // Newest first; a run is taken along while it is not much larger than what is above it.
-            let mut sources: Vec<_> = l0s.collect();
-            let mut size: u64 = segment.l0().iter().map(|view| view.estimate_size()).sum();
-            let mut destination = None;
-            for run in segment.compacted() {
-                if run.estimate_size() > size.saturating_mul(SIZE_RATIO) {
-                    break;
-                }
-                size += run.estimate_size();
-                sources.push(SourceId::SortedRun(run.id));
-                destination = Some(run.id);
-            }
-            // Ids of sorted runs are unique over all segments.
-            let destination = destination.unwrap_or_else(|| {
-                let runs = state
-                    .manifest()
-                    .segments()
-                    .iter()
-                    .flat_map(|s| s.compacted());
-                let used = runs
-                    .map(|run| run.id)
-                    .chain(state.manifest().compacted().iter().map(|r| r.id));
-                let reserved = active.iter().filter_map(|c| c.spec().destination());
-                used.chain(reserved).max().map_or(0, |id| id + 1)
+            let run = segment.and_then(|segment| match &segment.compacted()[..] {
+                [run] if segment.l0().is_empty() => Some(run.id),
+                _ => None,
             });
-            let system = Bytes::copy_from_slice(&segment_prefix(SYSTEM_SEGMENT));
-            specs.push(CompactionSpec::for_segment(system, sources, destination));
+            if self.rewrites.is_done(id, run, segment.is_some()) {
+                continue;
+            }
+            if let Some(segment) = segment {
+                let sources = all_sources(segment);
+                if sources.is_empty() || !self.rewrites.begin(id, &sources, next_run) {
+                    continue;
+                }
+                let prefix = segment.prefix().clone();
+                specs.push(CompactionSpec::for_segment(prefix, sources, next_run));
+                next_run += 1;
+            }
         }
         specs
     }
+}
+
+/// Everything in a segment, newest first.
+pub(crate) fn all_sources(segment: &Segment) -> Vec<SourceId> {
+    let l0s = segment.l0().iter().map(|view| SourceId::SstView(view.id));
+    let runs = segment.compacted().iter();
+    l0s.chain(runs.map(|run| SourceId::SortedRun(run.id)))
+        .collect()
+}
+
+/// Newest first; a run is taken along while it is not much larger than what is above it.
+fn compact_system(segment: &Segment, next_run: &mut u32) -> CompactionSpec {
+    let l0s = segment.l0().iter().map(|view| SourceId::SstView(view.id));
+    let mut sources: Vec<_> = l0s.collect();
+    let mut size: u64 = segment.l0().iter().map(|view| view.estimate_size()).sum();
+    let mut destination = None;
+    for run in segment.compacted() {
+        if run.estimate_size() > size.saturating_mul(SIZE_RATIO) {
+            break;
+        }
+        size += run.estimate_size();
+        sources.push(SourceId::SortedRun(run.id));
+        destination = Some(run.id);
+    }
+    let destination = destination.unwrap_or_else(|| {
+        *next_run += 1;
+        *next_run - 1
+    });
+    CompactionSpec::for_segment(segment.prefix().clone(), sources, destination)
 }
 
 fn segment_id(prefix: &[u8]) -> Option<u32> {

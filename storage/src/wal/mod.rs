@@ -151,6 +151,13 @@ impl FileWal {
         self.inner.stalled.subscribe()
     }
 
+    /// Bytes of its files; 0 if the directory cannot be read now.
+    pub(crate) fn bytes(&self) -> u64 {
+        let files = std::fs::read_dir(&self.inner.dir).into_iter().flatten();
+        let sizes = files.filter_map(|file| Some(file.ok()?.metadata().ok()?.len()));
+        sizes.sum()
+    }
+
     /// What opening found.
     pub(crate) fn recovered(&self) -> WalRecovered {
         WalRecovered {

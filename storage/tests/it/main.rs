@@ -6,6 +6,7 @@ mod follow;
 mod growth;
 mod logdb;
 mod model;
+mod reclaim;
 mod s3;
 mod s3_child;
 mod seeds;

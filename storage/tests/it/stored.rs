@@ -45,6 +45,8 @@ struct Found {
     /// By stored log key: first offset and value.
     directories: BTreeMap<Vec<u8>, Vec<(u64, Vec<u8>)>>,
     listings: Vec<(u32, Vec<u8>)>,
+    /// By stored log key: where logs start that do not start at 0. What lies below may be gone.
+    starts: BTreeMap<Vec<u8>, u64>,
     /// First sequence, start time, live logs.
     segments: BTreeMap<u32, (u64, i64, u32)>,
     sequences_end: u64,
@@ -165,6 +167,11 @@ impl Found {
                         .entry(log)
                         .or_default()
                         .push((u64_at(rest, 2)?, value.to_vec())),
+                    (_, Some(2)) => {
+                        let removed = value[0] & 1 == 1;
+                        let start = if removed { u64::MAX } else { u64_at(value, 1)? };
+                        self.starts.insert(log, start);
+                    }
                     _ => {}
                 }
             }
@@ -189,6 +196,7 @@ impl Found {
         let mut live: BTreeMap<u32, u32> = BTreeMap::new();
         for (log, directories) in &self.directories {
             let mut totals: Option<(u64, u64)> = None;
+            let start = self.starts.get(log).copied().unwrap_or(0);
             for (first_offset, value) in directories {
                 let segment = u32_at(value, 0)?;
                 ensure!(
@@ -200,6 +208,9 @@ impl Found {
                     self.listings.contains(&(segment, unescaped(log))),
                     "a log not listed"
                 );
+                if *first_offset < start {
+                    continue;
+                }
                 let rows = self
                     .entries
                     .get(&(segment, log.clone()))
@@ -257,6 +268,10 @@ impl Found {
                 rows.iter()
                     .map(|row| (row.first_sequence, row.last_sequence)),
             );
+            // Of a log that is gone from here, index rows may outlive their entries.
+            let is_here = |value: &Vec<u8>| u32_at(value, 0).is_ok_and(|at| at == *segment);
+            let rows_of_log = self.directories.get(log);
+            let lives = rows_of_log.is_some_and(|rows| rows.iter().any(|(_, v)| is_here(v)));
             for (offset, value) in self
                 .index
                 .get(&(*segment, log.clone()))
@@ -264,6 +279,9 @@ impl Found {
                 .flatten()
             {
                 let at = rows.iter().position(|row| row.end_offset == offset + 1);
+                if !lives || at.is_none() && *offset < self.starts.get(log).copied().unwrap_or(0) {
+                    continue;
+                }
                 let at = at.context("an index row of no entry")?;
                 ensure!(
                     rows[at].last_sequence == value[0],

@@ -1,0 +1,334 @@
+//! Giving space back: rewrites segments of which much is dead, and those whose logs are to be
+//! compacted. One at a time; what is rewritten is read and written as a whole, by the engine's
+//! compaction, through the filter in `layout`.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+use slatedb::compactor::SourceId;
+use slatedb::config::{FlushOptions, FlushType};
+use tokio::sync::Mutex;
+
+use crate::key::{Directory, SegmentMeta, segment_prefix};
+use crate::layout::{self, Outcome, Rewriters, Rewrites};
+use crate::store::{Core, StoreState};
+use crate::write_set::{Change, Rewrote};
+use crate::{Error, ErrorKind, Log, Result, Rewriter, Store, lookup};
+
+/// Less than this share of a segment's size is not worth a rewriting, however small the segment is.
+const MIN_SHARE: u64 = 1024;
+
+/// What the rewriting of segments needs in a store.
+#[derive(Debug, Default)]
+pub(crate) struct Reclaiming {
+    /// Held by whoever goes by the directory rows of a log to change them.
+    pub(crate) directories: Arc<Mutex<()>>,
+    /// What is asked of the engine.
+    pub(crate) rewrites: Rewrites,
+    /// Held while a segment is rewritten.
+    rewriting: Mutex<()>,
+    /// All segments below this are in files.
+    written_out: parking_lot::Mutex<u32>,
+}
+
+impl Reclaiming {
+    pub(crate) fn new(rewrites: Rewrites) -> Self {
+        Self {
+            rewrites,
+            ..Self::default()
+        }
+    }
+}
+
+impl Store {
+    /// Seals the open segment, so that what is in it can be rewritten; the next append opens another.
+    /// Without one, or if nothing lies in it, nothing happens.
+    ///
+    /// # Errors
+    /// As [`Store::commit`].
+    pub async fn seal(&self) -> Result<()> {
+        let Some(open) = self.core().segments.last() else {
+            return Ok(());
+        };
+        let segment = open.id;
+        self.core().commit_own(vec![Change::Seal { segment }]).await
+    }
+
+    /// Rewrites a sealed segment: without what is dead in it, and with the entries of `logs` as their
+    /// rewriters say. Returns when that is durable. Offsets, sequences and the ends of the logs stay;
+    /// readers may see the entries of before for a moment longer, in memory even for as long as they
+    /// are kept there. A crash may leave a part of the entries rewritten, in the order of the log.
+    ///
+    /// # Errors
+    /// `Invalid` for the open segment; else as [`Log::read`].
+    pub async fn rewrite(&self, segment: u32, logs: Vec<(Log, Arc<dyn Rewriter>)>) -> Result<()> {
+        self.core().rewrite(segment, logs).await
+    }
+}
+
+/// Looks for what to reclaim once an upkeep interval, until the store is dropped.
+pub(crate) async fn run(core: Weak<Core>) {
+    let mut seen = Seen::default();
+    loop {
+        let Some(core) = core.upgrade() else { return };
+        let (clock, pause) = (
+            Arc::clone(&core.clock),
+            layout::upkeep_interval(&core.options),
+        );
+        if matches!(&*core.state.borrow(), StoreState::Closed(_)) {
+            return;
+        }
+        match core.reclaim_one(&mut seen).await {
+            Ok(true) => continue,
+            Ok(false) => {}
+            Err(error) => tracing::debug!(%error, "a segment was not reclaimed"),
+        }
+        drop(core);
+        clock.sleep(pause).await;
+    }
+}
+
+/// What the gauges showed, and when.
+#[derive(Debug, Default)]
+struct Seen {
+    manifest: u64,
+    sequence: u64,
+    dead_bytes: u64,
+}
+
+impl Core {
+    /// Rewrites the segment of which most is dead, or seals the open one if it is that; false if none
+    /// is worth it.
+    async fn reclaim_one(self: &Arc<Self>, seen: &mut Seen) -> Result<bool> {
+        let segments = self.segments.all();
+        let Some((open, sealed)) = segments.split_last() else {
+            return Ok(false);
+        };
+        self.show(&segments, seen);
+        if segments.iter().all(|segment| segment.dead_bytes == 0) {
+            return Ok(false);
+        }
+        let sizes = self.sizes();
+        let share = |segment: &SegmentMeta| {
+            let size = sizes.get(&segment.id).copied().unwrap_or_default();
+            segment.dead_bytes.saturating_mul(100) / size.max(1)
+        };
+        let worth = |segment: &SegmentMeta| {
+            segment.dead_bytes > self.options.segment_bytes / MIN_SHARE
+                && share(segment) >= u64::from(self.options.reclaim_percent)
+        };
+        let most = sealed
+            .iter()
+            .filter(|segment| worth(segment))
+            .max_by_key(|segment| share(segment));
+        if let Some(segment) = most {
+            self.rewrite(segment.id, Vec::new()).await?;
+            return Ok(true);
+        }
+        let age_ms = self.clock.now().timestamp_millis() - open.start_time_ms;
+        let old = age_ms >= self.options.segment_interval.as_millis() as i64;
+        if old && worth(open) {
+            // No append may come to roll it.
+            self.commit_own(vec![Change::Seal { segment: open.id }])
+                .await?;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// Bytes of the files of each segment.
+    fn sizes(&self) -> HashMap<u32, u64> {
+        let manifest = self.db.manifest();
+        let segments = manifest.segments().iter().filter_map(|segment| {
+            let prefix = segment.prefix();
+            let id = u32::from_be_bytes(*prefix.last_chunk()?);
+            let l0s = segment.l0().iter().map(|view| view.estimate_size());
+            let runs = segment.compacted().iter().map(|run| run.estimate_size());
+            (prefix[..] == segment_prefix(id)).then(|| (id, l0s.chain(runs).sum()))
+        });
+        segments.collect()
+    }
+
+    fn show(&self, segments: &[SegmentMeta], seen: &mut Seen) {
+        let dead_bytes = segments.iter().map(|segment| segment.dead_bytes).sum();
+        let now = Seen {
+            manifest: self.db.manifest().id(),
+            sequence: *self.durable.borrow(),
+            dead_bytes,
+        };
+        let (manifest, sequence, dead) = (seen.manifest, seen.sequence, seen.dead_bytes);
+        if (now.manifest, now.sequence, now.dead_bytes) == (manifest, sequence, dead) {
+            return;
+        }
+        *seen = now;
+        let metrics = &self.options.metrics;
+        let sizes = self.sizes();
+        // Files of segments that are gone already wait too.
+        let gone = sizes.iter().filter(|(id, _)| {
+            **id != crate::key::SYSTEM_SEGMENT && self.segments.get(**id).is_none()
+        });
+        let gone: u64 = gone.map(|(_, size)| *size).sum();
+        metrics.segments.set(segments.len() as i64);
+        metrics
+            .segment_bytes
+            .set(sizes.values().sum::<u64>() as i64);
+        metrics.dead_bytes.set((dead_bytes + gone) as i64);
+        if let Some(wal) = self.wal_bytes() {
+            metrics.wal_bytes.set(wal as i64);
+        }
+    }
+
+    /// Rewrites a sealed segment without what is dead in it, and with the entries of `logs` as their
+    /// rewriters say.
+    pub(crate) async fn rewrite(
+        self: &Arc<Self>,
+        segment: u32,
+        logs: Vec<(Log, Arc<dyn Rewriter>)>,
+    ) -> Result<()> {
+        let _alone = self.reclaiming.rewriting.lock().await;
+        let before = match self.segments.get(segment) {
+            Some(before) if self.segments.last().is_none_or(|open| open.id != segment) => before,
+            // Dropped meanwhile: nothing is left to rewrite.
+            None => return Ok(()),
+            Some(_) => {
+                let problem = format!("segment {segment} is open; it cannot be rewritten");
+                return Err(Error::new(ErrorKind::Invalid, problem));
+            }
+        };
+        self.write_out(segment).await?;
+        // Log states say what the last entries would; those may go.
+        let keep_ends = logs
+            .iter()
+            .map(|(log, _)| Change::KeepEnd { log: log.clone() });
+        self.commit_own(keep_ends.collect()).await?;
+
+        let size = self.sizes().get(&segment).copied().unwrap_or_default();
+        let sources = self.sources(segment);
+        if sources.is_empty() {
+            return Ok(());
+        }
+        let rewriters: Rewriters = logs
+            .iter()
+            .map(|(log, rewriter)| (log.key().clone(), Arc::clone(rewriter)))
+            .collect();
+        let rewrites = &self.reclaiming.rewrites;
+        let mut outcome = rewrites.ask(segment, sources.clone(), rewriters);
+        let outcome = loop {
+            tokio::select! {
+                done = &mut outcome => match done {
+                    Ok(outcome) => break outcome,
+                    // Asked for again by somebody else.
+                    Err(_) => return Ok(()),
+                },
+                paused = self.pause(10) => paused?,
+            }
+            rewrites.waits_for(segment, self.sources(segment));
+        };
+        // Until readers see it too.
+        while self
+            .sources(segment)
+            .iter()
+            .any(|now| sources.contains(now))
+        {
+            self.pause(1).await?;
+        }
+        let left = self.sizes().get(&segment).copied().unwrap_or_default();
+        let reclaimed = size.saturating_sub(left);
+        tracing::debug!(segment, size, left, "rewrote a segment");
+        self.options.metrics.rewritten_segments.increment(1);
+        self.options.metrics.reclaimed_bytes.increment(reclaimed);
+
+        let _directories = self.reclaiming.directories.lock().await;
+        let mut rewrote = Rewrote {
+            dead_bytes: before.dead_bytes,
+            directories: Vec::new(),
+        };
+        for (log, _) in &logs {
+            if let Some(directory) = smaller(self, log, segment, &outcome).await? {
+                rewrote.directories.push((log.clone(), directory));
+            }
+        }
+        self.commit_own(vec![Change::Rewrote { segment, rewrote }])
+            .await
+    }
+
+    /// Makes sure that all of a sealed segment is in files.
+    async fn write_out(&self, segment: u32) -> Result<()> {
+        let known = *self.reclaiming.written_out.lock();
+        if segment < known {
+            return Ok(());
+        }
+        let open = self.segments.last().map_or(0, |open| open.id);
+        let options = FlushOptions {
+            flush_type: FlushType::MemTable,
+        };
+        let Some(db) = self.db.writer() else {
+            let problem = "the store was opened for reading";
+            return Err(Error::new(ErrorKind::Invalid, problem));
+        };
+        let flushed = db.flush_with_options(options).await;
+        flushed.map_err(|error| Error::engine("writing a segment out".into(), error))?;
+        let mut known = self.reclaiming.written_out.lock();
+        *known = open.max(*known);
+        Ok(())
+    }
+
+    /// The files of a segment, as readers see it.
+    fn sources(&self, segment: u32) -> Vec<SourceId> {
+        let manifest = self.db.manifest();
+        let files = manifest.segment(&segment_prefix(segment));
+        files.map(layout::all_sources).unwrap_or_default()
+    }
+
+    /// Lets some upkeep intervals pass, and keeps the engine's upkeep awake; fails when the store
+    /// closes.
+    async fn pause(&self, intervals: u32) -> Result<()> {
+        self.pace.wrote(self.clock.now().timestamp_millis());
+        let mut state = self.state.subscribe();
+        let closed = state.wait_for(|state| matches!(state, StoreState::Closed(_)));
+        tokio::select! {
+            _ = closed => Err(Error::new(ErrorKind::Closed, "the store is closed")),
+            () = self.clock.sleep(layout::upkeep_interval(&self.options) * intervals) => Ok(()),
+        }
+    }
+}
+
+/// The directory row of a log in a segment, with what rewriting took out of it; `None` if it is gone or
+/// says so already.
+async fn smaller(
+    core: &Core,
+    log: &Log,
+    segment: u32,
+    outcome: &Outcome,
+) -> Result<Option<Directory>> {
+    let left: u64 = outcome
+        .left
+        .get(log.key() as &Bytes)
+        .copied()
+        .unwrap_or_default();
+    let writer = *log.inner().writer();
+    let mut found = None;
+    let mut end_bytes = writer.bounds.appended_bytes;
+    lookup::directories(core, &log.inner().key, |directory| {
+        if found.is_some() {
+            end_bytes = directory.bytes_before;
+            return false;
+        }
+        if directory.segment == segment {
+            found = Some(directory);
+        }
+        true
+    })
+    .await?;
+    Ok(found.and_then(|directory| {
+        let from = directory
+            .bytes_before
+            .max(writer.dead_through.min(end_bytes));
+        let rewritten_bytes = (end_bytes - from).saturating_sub(left);
+        (rewritten_bytes != directory.rewritten_bytes).then_some(Directory {
+            rewritten_bytes,
+            ..directory
+        })
+    }))
+}
