@@ -22,7 +22,7 @@ use crate::http;
 use crate::metadata::Controller;
 use crate::metrics::Metrics;
 use crate::net::{self, Bound};
-use crate::partition::Partitions;
+use crate::partition::{Cleaner, CleanerLimits, Partitions, Retention};
 use crate::placement::Placement;
 
 /// Pause between attempts to open a store that closed.
@@ -31,6 +31,8 @@ const REOPEN_PAUSE: Duration = Duration::from_secs(1);
 const REFRESH: Duration = Duration::from_secs(1);
 /// How long requests in flight may take at shutdown.
 const DRAIN: Duration = Duration::from_secs(5);
+/// Pause between rounds of compaction while there is more to do.
+const MORE_PAUSE: Duration = Duration::from_millis(100);
 /// How long closing the store may take.
 const CLOSE: Duration = Duration::from_secs(4);
 
@@ -57,6 +59,16 @@ pub struct Rooms {
     pub producer_ids: Arc<ProducerIds>,
     /// Transactional ids and their transactions.
     pub transactions: Arc<Transactions>,
+}
+
+impl Rooms {
+    /// Waits; false if the rooms are closed meanwhile.
+    async fn pause(&self, duration: Duration) -> bool {
+        tokio::select! {
+            () = self.env.sleep(duration) => true,
+            () = self.env.stopping().cancelled() => false,
+        }
+    }
 }
 
 /// A running broker.
@@ -290,6 +302,10 @@ async fn open_rooms(
     rooms
         .env
         .spawn("image follower", follow_images(rooms.clone()));
+    rooms.env.spawn("retention", retain(rooms.clone()));
+    if rooms.config.cleaner {
+        rooms.env.spawn("compaction", compact(rooms.clone()));
+    }
     Ok(rooms)
 }
 
@@ -329,6 +345,46 @@ async fn follow_images(rooms: Arc<Rooms>) {
             changed = images.changed() => if changed.is_err() { return },
             () = rooms.env.stopping().cancelled() => return,
         }
+    }
+}
+
+/// Enforces retention, once an interval.
+async fn retain(rooms: Arc<Rooms>) {
+    let interval = rooms.config.retention_check_interval;
+    let mut pause = interval.min(rooms.config.initial_task_delay);
+    let mut retention = Retention::default();
+    while rooms.pause(pause).await {
+        let image = rooms.metadata.image();
+        let expiration_ms = rooms.config.producer_id_expiration_ms;
+        let now = rooms.env.now();
+        let cut = retention.enforce(&rooms.partitions, &image, now, expiration_ms);
+        rooms.metrics.cleaner.cut.inc_by(cut.await as u64);
+        pause = interval;
+    }
+}
+
+/// Compacts logs, looking for some that are due once a pause.
+async fn compact(rooms: Arc<Rooms>) {
+    let backoff = rooms.config.cleaner_backoff;
+    let mut pause = backoff.min(rooms.config.initial_task_delay);
+    let limits = CleanerLimits {
+        dedupe_bytes: rooms.config.cleaner_dedupe_bytes,
+        batch_max_bytes: rooms.config.decompressed_batch_max_bytes,
+        producer_expiration_ms: rooms.config.producer_id_expiration_ms,
+    };
+    let mut cleaner = Cleaner::new(rooms.env.clone(), rooms.store.clone(), limits);
+    while rooms.pause(pause).await {
+        let image = rooms.metadata.image();
+        let round = cleaner.round(&rooms.partitions, &image, &rooms.metrics.cleaner);
+        let more = tokio::select! {
+            more = round => more,
+            () = rooms.env.stopping().cancelled() => return,
+        };
+        pause = if more {
+            MORE_PAUSE.min(backoff)
+        } else {
+            backoff
+        };
     }
 }
 

@@ -16,6 +16,9 @@ use crate::store::{Core, StoreState};
 use crate::write_set::{Change, Rewrote};
 use crate::{Error, ErrorKind, Log, Result, Rewriter, Store, lookup};
 
+/// How many times as long as after a write upkeep goes on after files have changed.
+const RESTLESS: i64 = 2;
+
 /// Less than this share of a segment's size is not worth a rewriting, however small the segment is.
 const MIN_SHARE: u64 = 1024;
 
@@ -42,6 +45,11 @@ impl Reclaiming {
 }
 
 impl Store {
+    /// The segment that takes appends, if there is one.
+    pub fn open_segment(&self) -> Option<u32> {
+        self.core().segments.last().map(|open| open.id)
+    }
+
     /// Seals the open segment, so that what is in it can be rewritten; the next append opens another.
     /// Without one, or if nothing lies in it, nothing happens.
     ///
@@ -95,6 +103,10 @@ struct Seen {
     manifest: u64,
     sequence: u64,
     dead_bytes: u64,
+    /// Files of segments that are no longer there waited to go.
+    waiting: bool,
+    /// When the files were last seen to change.
+    changed_ms: i64,
 }
 
 impl Core {
@@ -151,17 +163,34 @@ impl Core {
     }
 
     fn show(&self, segments: &[SegmentMeta], seen: &mut Seen) {
-        let dead_bytes = segments.iter().map(|segment| segment.dead_bytes).sum();
+        let dead_bytes: u64 = segments.iter().map(|segment| segment.dead_bytes).sum();
         let now = Seen {
             manifest: self.db.manifest().id(),
             sequence: *self.durable.borrow(),
             dead_bytes,
+            waiting: seen.waiting,
+            changed_ms: seen.changed_ms,
         };
-        let (manifest, sequence, dead) = (seen.manifest, seen.sequence, seen.dead_bytes);
-        if (now.manifest, now.sequence, now.dead_bytes) == (manifest, sequence, dead) {
+        let now_ms = self.clock.now().timestamp_millis();
+        let same_files = now.manifest == seen.manifest;
+        if !same_files {
+            seen.changed_ms = now_ms;
+        }
+        let restless_ms = layout::restless(&self.options).as_millis() as i64;
+        if seen.waiting || now_ms - seen.changed_ms < RESTLESS * restless_ms {
+            // Upkeep may not rest before what was replaced is removed.
+            self.pace.wrote(now_ms);
+        }
+        if same_files
+            && !seen.waiting
+            && (now.sequence, dead_bytes) == (seen.sequence, seen.dead_bytes)
+        {
             return;
         }
-        *seen = now;
+        *seen = Seen {
+            changed_ms: seen.changed_ms,
+            ..now
+        };
         let metrics = &self.options.metrics;
         let sizes = self.sizes();
         // Files of segments that are gone already wait too.
@@ -169,6 +198,7 @@ impl Core {
             **id != crate::key::SYSTEM_SEGMENT && self.segments.get(**id).is_none()
         });
         let gone: u64 = gone.map(|(_, size)| *size).sum();
+        seen.waiting = gone > 0;
         metrics.segments.set(segments.len() as i64);
         metrics
             .segment_bytes
@@ -233,6 +263,8 @@ impl Core {
         {
             self.pause(1).await?;
         }
+        // The engine tells of it an instant before it shows it.
+        self.pause(1).await?;
         let left = self.sizes().get(&segment).copied().unwrap_or_default();
         let reclaimed = size.saturating_sub(left);
         tracing::debug!(segment, size, left, "rewrote a segment");

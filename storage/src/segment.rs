@@ -38,11 +38,6 @@ impl Segments {
             .map(|(_, segment)| *segment)
     }
 
-    /// All of them, the oldest first; the last is open.
-    pub(crate) fn all(&self) -> Vec<SegmentMeta> {
-        self.by_id.read().values().copied().collect()
-    }
-
     pub(crate) fn put(&self, segment: SegmentMeta) {
         self.live.insert(segment.id);
         self.by_id.write().insert(segment.id, segment);

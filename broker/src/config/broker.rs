@@ -60,6 +60,16 @@ pub struct Config {
     pub connections_max_idle_ms: i64,
     /// `max.request.partition.size.limit`.
     pub page_partitions: i32,
+    /// `log.retention.check.interval.ms`.
+    pub retention_check_interval: Duration,
+    /// `log.initial.task.delay.ms`.
+    pub initial_task_delay: Duration,
+    /// `log.cleaner.enable`.
+    pub cleaner: bool,
+    /// `log.cleaner.backoff.ms`.
+    pub cleaner_backoff: Duration,
+    /// `log.cleaner.dedupe.buffer.size`.
+    pub cleaner_dedupe_bytes: usize,
     /// `producer.id.expiration.ms`.
     pub producer_id_expiration_ms: i64,
     /// `group.consumer.assignors`, with commas; the first is for members that name none.
@@ -161,6 +171,11 @@ fields! {
     "group.max.session.timeout.ms" => group_max_session_timeout_ms,
     "group.max.size" => group_max_size,
     "group.min.session.timeout.ms" => group_min_session_timeout_ms,
+    "log.cleaner.backoff.ms" => cleaner_backoff,
+    "log.cleaner.dedupe.buffer.size" => cleaner_dedupe_bytes,
+    "log.cleaner.enable" => cleaner,
+    "log.initial.task.delay.ms" => initial_task_delay,
+    "log.retention.check.interval.ms" => retention_check_interval,
     "max.connections" => max_connections,
     "max.request.partition.size.limit" => page_partitions,
     "node.id" => node_id,
@@ -190,6 +205,7 @@ fields! {
     "trestle.metrics.group.partitions" => group_metrics_partitions,
     "trestle.plain.request.max.bytes" => plain_request_max_bytes,
     "trestle.read.ahead.requests" => read_ahead_requests,
+    "trestle.reclaim.percent" => storage.reclaim_percent,
     "trestle.request.stall.ms" => request_stall,
     "trestle.scan.ahead.bytes" => storage.scan_ahead_bytes,
     "trestle.segment.bytes" => storage.segment_bytes,
@@ -363,6 +379,11 @@ impl Config {
             max_partitions: 0,
             connections_max_idle_ms: 0,
             page_partitions: 0,
+            retention_check_interval: Duration::ZERO,
+            initial_task_delay: Duration::ZERO,
+            cleaner: false,
+            cleaner_backoff: Duration::ZERO,
+            cleaner_dedupe_bytes: 0,
             producer_id_expiration_ms: 0,
             group_consumer_assignors: String::new(),
             group_consumer_heartbeat_interval_ms: 0,
@@ -428,7 +449,7 @@ macro_rules! plain_fields {
     )*};
 }
 
-plain_fields!(bool, i16, i32, i64, u64, String);
+plain_fields!(bool, i16, i32, i64, u32, u64, String);
 
 impl Field for usize {
     /// -1 is Kafka's word for no limit, and there is none without one here: it takes the default.

@@ -92,7 +92,7 @@ const NOT_TIERED: &str = "there is no second tier: all data can lie in an object
 
 /// Settings of a topic, by name.
 pub const TOPIC: &[Definition] = &[
-    row("cleanup.policy", List, "delete", Honoured, "What becomes of old records: `delete` drops them by age and size, `compact` keeps the last of each key. So far nothing is dropped; under `compact`, records without a key are refused, and DeleteRecords is unless `delete` is named too.")
+    row("cleanup.policy", List, "delete", Honoured, "What becomes of old records: `delete` drops them by age and size, `compact` keeps the last of each key. Under `compact`, records without a key are refused, and DeleteRecords is unless `delete` is named too.")
         .valid(SomeOf(POLICIES)).synonyms(&[from("log.cleanup.policy")]),
     row("compression.gzip.level", Int, "-1", Stored, "Level for recompressing to gzip; -1 is the codec's own.")
         .valid(MinusOneOrBetween(1, 9)).synonyms(&[from("compression.gzip.level")]),
@@ -102,7 +102,7 @@ pub const TOPIC: &[Definition] = &[
         .valid(OneOf(CODECS)).synonyms(&[from("compression.type")]),
     row("compression.zstd.level", Int, "3", Stored, "Level for recompressing to zstd.")
         .valid(Between(-131_072, 22)).synonyms(&[from("compression.zstd.level")]),
-    row("delete.retention.ms", Long, "86400000", Stored, "How long compaction keeps a tombstone.")
+    row("delete.retention.ms", Long, "86400000", Honoured, "How long compaction keeps a tombstone, from the first pass that sees it.")
         .valid(AtLeast(0)).synonyms(&[from("log.cleaner.delete.retention.ms")]),
     row("file.delete.delay.ms", Long, "60000", Stored, "Pause before the file of a deleted segment is removed.")
         .valid(AtLeast(0)).synonyms(&[from("log.segment.delete.delay.ms")]),
@@ -118,7 +118,7 @@ pub const TOPIC: &[Definition] = &[
         .valid(AtLeast(-2)).synonyms(&[from("log.local.retention.bytes")]),
     row("local.retention.ms", Long, "-2", Stored, "Time kept on local disk under tiered storage.")
         .valid(AtLeast(-2)).synonyms(&[from("log.local.retention.ms")]),
-    row("max.compaction.lag.ms", Long, FOREVER, Stored, "Longest time that a record waits for compaction.")
+    row("max.compaction.lag.ms", Long, FOREVER, Honoured, "Longest time that a record waits for compaction.")
         .valid(AtLeast(1)).synonyms(&[from("log.cleaner.max.compaction.lag.ms")]),
     row("max.message.bytes", Int, "1048588", Honoured, "Largest record batch that is taken, compressed as it came.")
         .valid(AtLeast(0)).synonyms(&[from("message.max.bytes")]),
@@ -131,9 +131,9 @@ pub const TOPIC: &[Definition] = &[
     row("message.timestamp.difference.max.ms", Long, FOREVER, Ignored, "Gone in Kafka 4.0; older tools still send it."),
     row("message.timestamp.type", String, "CreateTime", Honoured, "Whose clock stamps a record: its producer's (`CreateTime`) or the broker's (`LogAppendTime`).")
         .valid(OneOf(TIMESTAMP_TYPES)).synonyms(&[from("log.message.timestamp.type")]),
-    row("min.cleanable.dirty.ratio", Double, "0.5", Stored, "Share of a log that must be uncompacted before it is compacted.")
+    row("min.cleanable.dirty.ratio", Double, "0.5", Honoured, "Share of a log that must be uncompacted before it is compacted.")
         .valid(Fraction).synonyms(&[from("log.cleaner.min.cleanable.ratio")]),
-    row("min.compaction.lag.ms", Long, "0", Stored, "Shortest time that a record stays uncompacted.")
+    row("min.compaction.lag.ms", Long, "0", Honoured, "Shortest time that a record stays uncompacted.")
         .valid(AtLeast(0)).synonyms(&[from("log.cleaner.min.compaction.lag.ms")]),
     row("min.insync.replicas", Int, "1", Stored, "Replicas that must have a record before it is acknowledged. Trestle acknowledges what is durable.")
         .valid(AtLeast(1)).synonyms(&[from("min.insync.replicas")]),
@@ -149,9 +149,9 @@ pub const TOPIC: &[Definition] = &[
         .valid(Only("false", NOT_TIERED)),
     row("remote.storage.enable", Boolean, "false", Stored, "Whether tiered storage is on.")
         .valid(Only("false", NOT_TIERED)),
-    row("retention.bytes", Long, "-1", Stored, "Size of a partition above which `delete` drops its oldest records; negative for no limit.")
+    row("retention.bytes", Long, "-1", Honoured, "Size of a partition above which `delete` drops its oldest records; negative for no limit.")
         .synonyms(&[from("log.retention.bytes")]),
-    row("retention.ms", Long, "604800000", Stored, "Age at which `delete` drops records; -1 for never.")
+    row("retention.ms", Long, "604800000", Honoured, "Age at which `delete` drops records; -1 for never.")
         .valid(AtLeast(-1))
         .synonyms(&[from("log.retention.ms"), counted_in(MINUTES, "log.retention.minutes"), counted_in(HOURS, "log.retention.hours")]),
     row("segment.bytes", Int, "1073741824", Stored, "Size at which a segment is closed. Trestle's is `trestle.segment.bytes`, for all topics.")
@@ -161,7 +161,7 @@ pub const TOPIC: &[Definition] = &[
     row("segment.jitter.ms", Long, "0", Stored, "Random time taken off `segment.ms`.")
         .valid(AtLeast(0))
         .synonyms(&[counted_in(MS, "log.roll.jitter.ms"), counted_in(HOURS, "log.roll.jitter.hours")]),
-    row("segment.ms", Long, "604800000", Stored, "Age at which a segment is closed. Trestle's is `trestle.segment.interval.ms`, for all topics.")
+    row("segment.ms", Long, "604800000", Honoured, "A hint: on a compacted topic, records that have been in the open segment for so long are made ready for compaction. Segments are shared by all topics, and closed at `trestle.segment.interval.ms` at the latest, while they are written to.")
         .valid(AtLeast(1))
         .synonyms(&[counted_in(MS, "log.roll.ms"), counted_in(HOURS, "log.roll.hours")]),
     row("unclean.leader.election.enable", Boolean, "false", Stored, "Whether a replica that lags may lead.")
@@ -219,14 +219,18 @@ pub const BROKER: &[Definition] = &[
     row("inter.broker.protocol.version", String, "4.1-IV1", Stored, "Protocol among brokers; some tools read Kafka's version from it."),
     row("listener.security.protocol.map", String, "PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL", Honoured, "Security protocol of each listener name; so far PLAINTEXT alone is served."),
     row("listeners", String, "PLAINTEXT://127.0.0.1:9092", Honoured, "Where clients are served, as `NAME://HOST:PORT` with commas; port 0 takes a free one, an empty host all addresses. Kafka can change them while it runs; here a restart is needed."),
-    row("log.cleaner.delete.retention.ms", Long, "86400000", Stored, "Default of the topic setting `delete.retention.ms`.")
+    row("log.cleaner.backoff.ms", Long, "15000", Honoured, "Pause between two looks for logs that are due for compaction.")
+        .valid(AtLeast(0)),
+    row("log.cleaner.dedupe.buffer.size", Long, "134217728", Honoured, "Memory for the keys of one round of compaction; a log with more keys takes several rounds.")
+        .valid(AtLeast(1024)),
+    row("log.cleaner.delete.retention.ms", Long, "86400000", Honoured, "Default of the topic setting `delete.retention.ms`.")
         .valid(AtLeast(0)).dynamic(),
-    row("log.cleaner.enable", Boolean, "true", Stored, "Whether logs are compacted."),
-    row("log.cleaner.max.compaction.lag.ms", Long, FOREVER, Stored, "Default of the topic setting `max.compaction.lag.ms`.")
+    row("log.cleaner.enable", Boolean, "true", Honoured, "Whether logs are compacted."),
+    row("log.cleaner.max.compaction.lag.ms", Long, FOREVER, Honoured, "Default of the topic setting `max.compaction.lag.ms`.")
         .valid(AtLeast(1)).dynamic(),
-    row("log.cleaner.min.cleanable.ratio", Double, "0.5", Stored, "Default of the topic setting `min.cleanable.dirty.ratio`.")
+    row("log.cleaner.min.cleanable.ratio", Double, "0.5", Honoured, "Default of the topic setting `min.cleanable.dirty.ratio`.")
         .valid(Fraction).dynamic(),
-    row("log.cleaner.min.compaction.lag.ms", Long, "0", Stored, "Default of the topic setting `min.compaction.lag.ms`.")
+    row("log.cleaner.min.compaction.lag.ms", Long, "0", Honoured, "Default of the topic setting `min.compaction.lag.ms`.")
         .valid(AtLeast(0)).dynamic(),
     row("log.cleanup.policy", List, "delete", Honoured, "Default of the topic setting `cleanup.policy`.")
         .valid(SomeOf(POLICIES)).dynamic(),
@@ -244,6 +248,8 @@ pub const BROKER: &[Definition] = &[
         .valid(AtLeast(0)).dynamic(),
     row("log.index.size.max.bytes", Int, "10485760", Stored, "Default of the topic setting `segment.index.bytes`.")
         .valid(AtLeast(4)).dynamic(),
+    row("log.initial.task.delay.ms", Long, "30000", Honoured, "Pause between the start and the first look for records to drop and logs to compact.")
+        .valid(AtLeast(0)),
     row("log.local.retention.bytes", Long, "-2", Stored, "Default of the topic setting `local.retention.bytes`.")
         .valid(AtLeast(-2)).dynamic(),
     row("log.local.retention.ms", Long, "-2", Stored, "Default of the topic setting `local.retention.ms`.")
@@ -255,20 +261,22 @@ pub const BROKER: &[Definition] = &[
     row("log.message.timestamp.type", String, "CreateTime", Honoured, "Default of the topic setting `message.timestamp.type`.")
         .valid(OneOf(TIMESTAMP_TYPES)).dynamic(),
     row("log.preallocate", Boolean, "false", Stored, "Default of the topic setting `preallocate`.").dynamic(),
-    row("log.retention.bytes", Long, "-1", Stored, "Default of the topic setting `retention.bytes`.").dynamic(),
-    row("log.retention.hours", Int, "168", Stored, "Default of the topic setting `retention.ms`, in hours; -1 for never.")
+    row("log.retention.bytes", Long, "-1", Honoured, "Default of the topic setting `retention.bytes`.").dynamic(),
+    row("log.retention.check.interval.ms", Long, "300000", Honoured, "Pause between two looks for records that `delete` has to drop.")
+        .valid(AtLeast(1)),
+    row("log.retention.hours", Int, "168", Honoured, "Default of the topic setting `retention.ms`, in hours; -1 for never.")
         .valid(AtLeast(-1)),
-    row("log.retention.minutes", Int, "", Stored, "Default of the topic setting `retention.ms`, in minutes; stronger than `log.retention.hours`.")
+    row("log.retention.minutes", Int, "", Honoured, "Default of the topic setting `retention.ms`, in minutes; stronger than `log.retention.hours`.")
         .without_default().valid(AtLeast(-1)),
-    row("log.retention.ms", Long, "", Stored, "Default of the topic setting `retention.ms`; stronger than `log.retention.minutes`.")
+    row("log.retention.ms", Long, "", Honoured, "Default of the topic setting `retention.ms`; stronger than `log.retention.minutes`.")
         .without_default().valid(AtLeast(-1)).dynamic(),
-    row("log.roll.hours", Int, "168", Stored, "Default of the topic setting `segment.ms`, in hours.")
+    row("log.roll.hours", Int, "168", Honoured, "Default of the topic setting `segment.ms`, in hours.")
         .valid(AtLeast(1)),
     row("log.roll.jitter.hours", Int, "0", Stored, "Default of the topic setting `segment.jitter.ms`, in hours.")
         .valid(AtLeast(0)),
     row("log.roll.jitter.ms", Long, "", Stored, "Default of the topic setting `segment.jitter.ms`; stronger than the hours.")
         .without_default().valid(AtLeast(0)).dynamic(),
-    row("log.roll.ms", Long, "", Stored, "Default of the topic setting `segment.ms`; stronger than the hours.")
+    row("log.roll.ms", Long, "", Honoured, "Default of the topic setting `segment.ms`; stronger than the hours.")
         .without_default().valid(AtLeast(1)).dynamic(),
     row("log.segment.bytes", Int, "1073741824", Stored, "Default of the topic setting `segment.bytes`.")
         .valid(AtLeast(14)).dynamic(),
@@ -346,19 +354,21 @@ pub const BROKER: &[Definition] = &[
         .valid(AtLeast(8)),
     row("trestle.read.ahead.requests", Long, "64", Honoured, "Most requests of one connection that are read and not answered; past it its socket is not read.")
         .valid(AtLeast(1)),
+    row("trestle.reclaim.percent", Int, "20", Honoured, "A segment is rewritten without its dead records once they are so much of it.")
+        .valid(Between(1, 100)),
     row("trestle.request.stall.ms", Long, "30000", Honoured, "A connection is closed when, in the middle of a request, nothing comes for so long.")
         .valid(AtLeast(1)),
     row("trestle.scan.ahead.bytes", Long, "16777216", Honoured, "Memory for records read ahead of consumers that catch up, over all partitions; 2 MiB for each of them.")
         .valid(AtLeast(0)),
     row("trestle.segment.bytes", Long, "268435456", Honoured, "A segment is closed at the append that takes it past this size; it holds all topics.")
         .valid(AtLeast(1)),
-    row("trestle.segment.interval.ms", Long, "3600000", Honoured, "A segment is closed at the first append after this time.")
+    row("trestle.segment.interval.ms", Long, "3600000", Honoured, "A segment is closed at the first append after this time, or by itself once enough of it is dead.")
         .valid(AtLeast(1)),
     row("trestle.read.only", Boolean, "false", Honoured, "Whether to serve what another broker writes to the same data, and to write nothing."),
     row("trestle.strict.replication", Boolean, "false", Honoured, "Whether a replication factor above the number of brokers is refused, as Kafka does."),
     row("trestle.tail.bytes", Long, "67108864", Honoured, "Memory for recent records, over all partitions, so that consumers that keep up cause no read.")
         .valid(AtLeast(0)),
-    row("trestle.upkeep.interval.ms", Long, "1000", Honoured, "How often the store looks for rows to compact; nothing is looked for while nothing is written.")
+    row("trestle.upkeep.interval.ms", Long, "1000", Honoured, "How often the store looks for rows to compact and for space to reclaim; nothing is looked for while nothing is written.")
         .valid(AtLeast(1)),
     row("trestle.wal.file.bytes", Long, "67108864", Honoured, "A file of the write-ahead log is closed past this size.")
         .valid(AtLeast(65_536)),

@@ -667,7 +667,6 @@ fn kafkas_own_files_are_accepted() {
         [
             "controller.quorum.bootstrap.servers",
             "inter.broker.listener.name",
-            "log.retention.check.interval.ms",
             "num.io.threads",
             "num.network.threads",
             "num.recovery.threads.per.data.dir",

@@ -30,7 +30,7 @@ use trestle_storage::{Error as StorageError, ErrorKind, Log, Store, WriteSet};
 use super::quota::QuotaEntity;
 use super::rules::{check_new_partitions, check_new_topic};
 use super::scram::{ScramCredential, ScramMechanism};
-use super::{Image, LoadError, MetadataError, PartitionMeta, Topic, rows};
+use super::{Image, LoadError, MetadataError, PartitionMeta, Topic, log_rows, rows};
 use crate::config::{Config, Operations, Resource, TopicConfig, check_topic_overrides};
 use crate::env::Env;
 use crate::types::TopicId;
@@ -553,6 +553,7 @@ impl Task {
                     .await?;
                 for (log, left) in found {
                     draft.write_set.remove(&log);
+                    draft.delete_row(log_rows::clean(log.key()));
                     draft.bytes += log.key().len();
                     left.into_iter().for_each(|key| draft.delete_row(key));
                 }

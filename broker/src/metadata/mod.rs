@@ -8,6 +8,7 @@
 mod controller;
 mod error;
 mod image;
+pub mod log_rows;
 mod quota;
 mod rows;
 mod rules;

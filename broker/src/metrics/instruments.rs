@@ -224,3 +224,36 @@ impl PartitionMetrics {
         self.fetched_bytes.inc_by(bytes as u64);
     }
 }
+
+/// Instruments of retention and compaction.
+#[derive(Debug)]
+pub struct CleanerMetrics {
+    /// Logs whose start was raised by retention.
+    pub cut: Counter,
+    /// Passes of compaction over a log.
+    pub compacted: Counter,
+    /// Bytes of batches that were judged.
+    pub read_bytes: Counter,
+    /// Bytes of logs that were due when last looked at.
+    pub dirty_bytes: Gauge,
+}
+
+impl CleanerMetrics {
+    pub(super) fn new(declare: &mut Declare<'_>) -> Self {
+        Self {
+            cut: declare.counter(
+                "retention_cuts",
+                "Times that retention raised the start of a log.",
+            ),
+            compacted: declare.counter("compaction_passes", "Passes of compaction over a log."),
+            read_bytes: declare.counter(
+                "compaction_read_bytes",
+                "Bytes of batches that compaction looked into to see whether they change.",
+            ),
+            dirty_bytes: declare.gauge(
+                "compaction_dirty_bytes",
+                "Bytes of logs that were due for compaction when last looked at.",
+            ),
+        }
+    }
+}

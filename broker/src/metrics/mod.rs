@@ -14,7 +14,7 @@ use prometheus_client::registry::Registry;
 
 use declare::Declare;
 pub use instruments::{
-    ApiLabel, ApiMetrics, ErrorLabel, HttpMetrics, NetMetrics, PartitionMetrics,
+    ApiLabel, ApiMetrics, CleanerMetrics, ErrorLabel, HttpMetrics, NetMetrics, PartitionMetrics,
 };
 pub use recorder::StoreRecorder;
 
@@ -38,6 +38,8 @@ pub struct Metrics {
     pub http: HttpMetrics,
     /// Of the partitions.
     pub partition: PartitionMetrics,
+    /// Of retention and compaction.
+    pub cleaner: CleanerMetrics,
     registry: Arc<Mutex<Registry>>,
 }
 
@@ -55,12 +57,14 @@ impl Metrics {
         let api = ApiMetrics::new(&mut declare);
         let http = HttpMetrics::new(&mut declare);
         let partition = PartitionMetrics::new(&mut declare);
+        let cleaner = CleanerMetrics::new(&mut declare);
         let declared = declare.declared;
         let metrics = Self {
             net,
             api,
             http,
             partition,
+            cleaner,
             registry: Arc::new(Mutex::new(registry)),
         };
         (metrics, declared)

@@ -17,14 +17,18 @@ use crate::types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp};
 pub const HEADER_BYTES: usize = 61;
 /// Bytes before those that the length field counts.
 const LENGTH_PREFIX_BYTES: usize = 12;
-const CRC_START: usize = 17;
-const CRC_FROM: usize = 21;
-const ATTRIBUTES_START: usize = 21;
-const MAX_TIMESTAMP_START: usize = 35;
+pub(super) const CRC_START: usize = 17;
+pub(super) const CRC_FROM: usize = 21;
+pub(super) const ATTRIBUTES_START: usize = 21;
+pub(super) const BASE_TIMESTAMP_START: usize = 27;
+pub(super) const MAX_TIMESTAMP_START: usize = 35;
+pub(super) const RECORD_COUNT_START: usize = 57;
 
 const LOG_APPEND_TIME_BIT: i16 = 1 << 3;
 const TRANSACTIONAL_BIT: i16 = 1 << 4;
 const CONTROL_BIT: i16 = 1 << 5;
+/// The base timestamp is when tombstones, or a marker, may go (KIP-534).
+pub(super) const DELETE_HORIZON_BIT: i16 = 1 << 6;
 
 /// The fixed part of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +107,11 @@ impl Header {
     /// Whether it is a transaction marker.
     pub fn is_control(&self) -> bool {
         self.attributes & CONTROL_BIT != 0
+    }
+
+    /// When its tombstones, or the marker that it is, may go, if compaction has said so.
+    pub fn delete_horizon(&self) -> Option<Timestamp> {
+        (self.attributes & DELETE_HORIZON_BIT != 0).then_some(self.base_timestamp)
     }
 
     /// Whether an idempotent producer sent it.

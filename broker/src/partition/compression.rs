@@ -1,10 +1,10 @@
-//! Kafka's compression codecs, unpacked as a stream.
+//! Kafka's compression codecs: unpacked as a stream, packed as a whole.
 //!
 //! Any ratio is legal (a megabyte of one byte shrinks 18,000 times in zstd), so nothing is judged by
 //! its ratio; the reader above counts what comes out and stops at its limit. Snappy alone unpacks
 //! block by block, and a block's claimed size is checked before it is believed.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Write};
 
 use bytes::Buf;
 
@@ -53,6 +53,49 @@ pub fn decoder<'a>(
         )?)),
     })
 }
+
+/// `bytes`, packed.
+pub fn encode(codec: Codec, bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let mut out = Vec::new();
+    match codec {
+        Codec::None => out.extend_from_slice(bytes),
+        Codec::Gzip => {
+            let level = flate2::Compression::default();
+            let mut encoder = flate2::write::GzEncoder::new(&mut out, level);
+            encoder.write_all(bytes)?;
+            encoder.finish()?;
+        }
+        Codec::Snappy => {
+            // As the Java library frames it, which every client reads.
+            out.extend_from_slice(&XERIAL_MAGIC);
+            out.extend_from_slice(&1u32.to_be_bytes());
+            out.extend_from_slice(&1u32.to_be_bytes());
+            let mut encoder = snap::raw::Encoder::new();
+            for block in bytes.chunks(XERIAL_BLOCK_BYTES) {
+                let packed = encoder.compress_vec(block).map_err(io::Error::other)?;
+                out.extend_from_slice(&(packed.len() as u32).to_be_bytes());
+                out.extend_from_slice(&packed);
+            }
+        }
+        Codec::Lz4 => {
+            let info = lz4_flex::frame::FrameInfo::new()
+                .block_size(lz4_flex::frame::BlockSize::Max64KB)
+                .block_mode(lz4_flex::frame::BlockMode::Independent);
+            let mut encoder = lz4_flex::frame::FrameEncoder::with_frame_info(info, &mut out);
+            encoder.write_all(bytes)?;
+            encoder.finish().map_err(io::Error::other)?;
+        }
+        Codec::Zstd => {
+            let mut encoder = zstd::stream::write::Encoder::new(&mut out, 0)?;
+            encoder.write_all(bytes)?;
+            encoder.finish()?;
+        }
+    }
+    Ok(out)
+}
+
+/// Bytes of a block in the Java library's framing.
+const XERIAL_BLOCK_BYTES: usize = 32 << 10;
 
 /// Header of the Java library's framing: magic, version and oldest compatible version.
 const XERIAL_MAGIC: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];

@@ -4,6 +4,7 @@
 //! store, so that offsets and the store's order agree. What is durable is published by the store,
 //! in that order, through the callback given with each commit. Readers never take the lock.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
@@ -20,13 +21,11 @@ use super::producers::{ActiveProducer, ProducerError};
 use super::state::{Marked, State, Verdict};
 use super::transactions::{Aborted, AbortedTransaction};
 use super::waiter::{Waiter, Waiters};
+use crate::metadata::log_rows;
 use crate::types::{LeaderEpoch, Offset, Timestamp, TopicId};
 
 /// Bytes read at a time while state is rebuilt or a log is searched.
 const SCAN_BYTES: usize = 1 << 20;
-
-/// Namespace of checkpoint rows; a log's key follows.
-const CHECKPOINT_ROWS: &[u8] = b"partition/";
 
 /// Namespace of aborted transactions; the length of a log's key (u16), the key, and the offset of the
 /// marker (u64) follow, all big-endian.
@@ -521,6 +520,46 @@ impl Partition {
         Ok(self.offsets().log_start)
     }
 
+    /// Puts down a checkpoint of the state, for what it would be rebuilt from may go; and raises the log
+    /// start to `trim_to`.
+    pub(super) async fn checkpoint(
+        &self,
+        trim_to: Option<u64>,
+        now: Timestamp,
+        producer_expiration_ms: i64,
+    ) -> Result<(), AppendError> {
+        let (send, done) = oneshot::channel();
+        {
+            let mut state = self.state(now).await?.lock();
+            let mut write_set = WriteSet::new();
+            if let Some(start) = trim_to {
+                write_set.trim(&self.log, start);
+            }
+            let log_start = trim_to.unwrap_or(self.log.bounds().start_offset);
+            let row = state.checkpoint(now, to_offset(log_start), producer_expiration_ms);
+            write_set.put_row(checkpoint_key(&self.log), row);
+            self.store.commit(write_set, move |result| {
+                let _ = send.send(result);
+            });
+        }
+        match done.await {
+            Ok(result) => Ok(result.map(drop)?),
+            Err(_) => Err(closed()),
+        }
+    }
+
+    /// Loads the state, which says what is undecided.
+    pub(super) async fn load_state(&self, now: Timestamp) -> Result<(), Error> {
+        let loaded = self.state.get_or_try_init(|| self.load(now)).await;
+        loaded.map(drop)
+    }
+
+    /// The base offset of the last batch of each producer that is known.
+    pub(super) async fn last_batches(&self, now: Timestamp) -> Result<HashMap<i64, Offset>, Error> {
+        let state = self.state.get_or_try_init(|| self.load(now)).await?;
+        Ok(state.lock().last_batches())
+    }
+
     /// Stored batches from the one that holds `offset` on, below `end`; at least one if there is
     /// any, whatever its size.
     pub async fn read(
@@ -587,7 +626,7 @@ fn aborted_key(log: &Log, marker_offset: Offset) -> Bytes {
 }
 
 fn checkpoint_key(log: &Log) -> Bytes {
-    [CHECKPOINT_ROWS, log.key()].concat().into()
+    log_rows::checkpoint(log.key())
 }
 
 /// Offsets are unsigned in the store. Kafka's never reach the sign.

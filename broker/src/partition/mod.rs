@@ -4,13 +4,18 @@
 //! its topic is gone from the image.
 
 pub mod batch;
+mod cleaner;
+mod cleaning;
 pub mod compression;
 mod control;
 mod epochs;
 pub mod fetch;
+mod key_map;
 mod leader;
 mod producers;
+mod rebuild;
 pub mod records;
+mod retention;
 mod state;
 mod times;
 mod together;
@@ -21,11 +26,13 @@ use std::sync::Arc;
 
 use dashmap::DashMap;
 use tokio::sync::OnceCell;
-use trestle_storage::{ErrorKind, Result, Store};
+use trestle_storage::{Error, ErrorKind, Log, Result, Store};
 
+pub use cleaning::{Cleaner, CleanerLimits};
 pub use control::Marker;
 pub use leader::{AppendError, Offsets, Partition, Receipt};
 pub use producers::{ActiveProducer, ProducerError};
+pub use retention::Retention;
 pub use times::TimedOffset;
 pub use together::{Part, Wait, append_together};
 pub use transactions::AbortedTransaction;
@@ -91,6 +98,21 @@ impl Partitions {
             // The store no longer opens the log of a topic that was just deleted.
             Err(error) if error.kind() == ErrorKind::Invalid => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+
+    /// The partition, if it is open.
+    fn peek(&self, topic_id: TopicId, index: PartitionIndex) -> Option<Arc<Partition>> {
+        let cell = self.open.get(&(topic_id, index))?;
+        cell.get().cloned()
+    }
+
+    /// The log of a partition that need not be open.
+    async fn log_of(&self, topic: &Topic, index: PartitionIndex) -> Result<Log> {
+        let meta = usize::try_from(index).ok();
+        match meta.and_then(|index| topic.partitions.get(index)) {
+            Some(meta) => self.store.log(&meta.log_key).await,
+            None => Err(Error::new(ErrorKind::Invalid, "there is no such partition")),
         }
     }
 

@@ -255,6 +255,13 @@ impl Producers {
         producer.last_append = now;
     }
 
+    /// The base offset of the last batch of each.
+    pub(super) fn last_batches(&self) -> HashMap<i64, Offset> {
+        let last =
+            |(id, producer): (&i64, &Producer)| Some((*id, producer.batches.back()?.base_offset));
+        self.by_id.iter().filter_map(last).collect()
+    }
+
     /// Forgets producers that have not appended for `expiration_ms`, but for those that are `busy`.
     pub(super) fn expire(
         &mut self,

@@ -1,6 +1,8 @@
 //! What an append means to a partition: offsets, producers, transactions, leader epochs. Pure: no clock,
 //! no I/O.
 
+use std::collections::HashMap;
+
 use bytes::{Buf, BufMut};
 
 use super::batch::{CheckedBatch, Header};
@@ -193,6 +195,16 @@ impl State {
         if self.since_checkpoint_bytes < due {
             return None;
         }
+        Some(self.checkpoint(now, log_start, producer_expiration_ms))
+    }
+
+    /// A checkpoint of all that was appended so far.
+    pub(super) fn checkpoint(
+        &mut self,
+        now: Timestamp,
+        log_start: Offset,
+        producer_expiration_ms: i64,
+    ) -> Vec<u8> {
         let transactions = &self.transactions;
         self.producers
             .expire(now, producer_expiration_ms, |producer| {
@@ -202,7 +214,12 @@ impl State {
         let bytes = self.encode();
         self.checkpoint_bytes = bytes.len();
         self.since_checkpoint_bytes = 0;
-        Some(bytes)
+        bytes
+    }
+
+    /// The base offset of the last batch of each producer.
+    pub(super) fn last_batches(&self) -> HashMap<i64, Offset> {
+        self.producers.last_batches()
     }
 
     fn encode(&self) -> Vec<u8> {
