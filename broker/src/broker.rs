@@ -302,8 +302,10 @@ async fn open_rooms(
     rooms
         .env
         .spawn("image follower", follow_images(rooms.clone()));
-    rooms.env.spawn("retention", retain(rooms.clone()));
-    if rooms.config.cleaner {
+    if !rooms.config.read_only {
+        rooms.env.spawn("retention", retain(rooms.clone()));
+    }
+    if rooms.config.cleaner && !rooms.config.read_only {
         rooms.env.spawn("compaction", compact(rooms.clone()));
     }
     Ok(rooms)
