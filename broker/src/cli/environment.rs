@@ -42,7 +42,7 @@ impl Environment {
 
     /// Puts what was given into `settings`.
     pub(super) fn apply(&self, settings: &mut Settings) -> Result<(), ConfigError> {
-        let kafkas = definitions::BROKER
+        let kafkas = definitions::all_broker()
             .iter()
             .map(|definition| definition.name)
             .chain(definitions::unused_kafka_names())
