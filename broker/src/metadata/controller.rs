@@ -27,7 +27,7 @@ use futures::{StreamExt, TryStreamExt};
 use tokio::sync::{mpsc, oneshot, watch};
 use trestle_storage::{Error as StorageError, ErrorKind, Log, Store, WriteSet};
 
-use super::quota::QuotaEntity;
+use super::quota::{QuotaChanges, QuotaEntity};
 use super::rules::{check_new_partitions, check_new_topic};
 use super::scram::{ScramCredential, ScramMechanism};
 use super::{Image, LoadError, MetadataError, PartitionMeta, Topic, log_rows, rows};
@@ -86,7 +86,7 @@ enum Change {
     Delete(TopicId),
     AddPartitions(NewPartitions),
     Configure(Resource, Operations),
-    Quota(QuotaEntity, Vec<(String, Option<f64>)>),
+    Quota(QuotaEntity, QuotaChanges),
     Credential(String, ScramMechanism, Option<ScramCredential>),
 }
 
@@ -194,7 +194,7 @@ impl Controller {
     /// Changes quotas, each entity alone: `None` removes one.
     pub async fn alter_quotas(
         &self,
-        changes: Vec<(QuotaEntity, Vec<(String, Option<f64>)>)>,
+        changes: Vec<(QuotaEntity, QuotaChanges)>,
         validate_only: bool,
     ) -> Vec<Settled> {
         let changes = changes

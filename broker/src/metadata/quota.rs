@@ -44,6 +44,9 @@ impl fmt::Display for EntityType {
 /// their own.
 pub type QuotaEntity = BTreeMap<EntityType, Option<String>>;
 
+/// Quotas by name to be set, or with `None` removed.
+pub type QuotaChanges = Vec<(String, Option<f64>)>;
+
 /// Quotas of one entity, by Kafka's names for them.
 pub type Quotas = BTreeMap<String, f64>;
 
