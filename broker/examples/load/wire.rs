@@ -235,12 +235,10 @@ pub(crate) fn join_group(group: &str, member: &str, session_ms: i32) -> Frame {
     put_string(&mut body, "consumer");
     body.put_i32(1);
     put_string(&mut body, "range");
-    body.put_i32(15);
     // A subscription: version 0, one topic, no user data.
-    body.put_i16(0);
-    body.put_i32(1);
-    put_string(&mut body, "t");
-    body.put_i32(-1);
+    let subscription = b"\0\0\0\0\0\x01\0\x01t\xff\xff\xff\xff";
+    body.put_i32(subscription.len() as i32);
+    body.put_slice(subscription);
     Frame::new(11, 1, &body)
 }
 
