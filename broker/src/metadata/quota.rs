@@ -45,7 +45,7 @@ impl fmt::Display for EntityType {
 pub type QuotaEntity = BTreeMap<EntityType, Option<String>>;
 
 /// Quotas by name to be set, or with `None` removed.
-pub type QuotaChanges = Vec<(String, Option<f64>)>;
+pub(super) type QuotaChanges = Vec<(String, Option<f64>)>;
 
 /// Quotas of one entity, by Kafka's names for them.
 pub type Quotas = BTreeMap<String, f64>;
