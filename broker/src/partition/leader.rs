@@ -320,6 +320,27 @@ impl Partition {
             Verdict::New(base_offset) => base_offset,
             Verdict::Duplicate(appended) => appended.base_offset,
         };
+        self.put_batch(
+            write_set,
+            state,
+            batch,
+            base_offset,
+            now,
+            producer_expiration_ms,
+        );
+        Ok(())
+    }
+
+    /// Puts a batch that has its offset into `write_set`, with a checkpoint if one is due.
+    fn put_batch(
+        &self,
+        write_set: &mut WriteSet,
+        state: &mut State,
+        batch: CheckedBatch,
+        base_offset: Offset,
+        now: Timestamp,
+        producer_expiration_ms: i64,
+    ) {
         write_set.append(
             &self.log,
             NewEntry {
@@ -334,7 +355,6 @@ impl Partition {
         if let Some(row) = state.checkpoint_if_due(now, log_start, producer_expiration_ms) {
             write_set.put_row(checkpoint_key(&self.log), row);
         }
-        Ok(())
     }
 
     /// Wakes who waits for `bytes` that have become durable, or have failed to.
@@ -386,20 +406,14 @@ impl Partition {
         }
         let size_bytes = batch.bytes.len();
         let mut write_set = WriteSet::new();
-        write_set.append(
-            &self.log,
-            NewEntry {
-                first_offset: from_offset(base_offset),
-                count: batch.header.record_count.unsigned_abs(),
-                max_timestamp: batch.header.max_timestamp,
-                format: EntryFormat::Batch,
-                payload: batch.bytes.freeze(),
-            },
+        self.put_batch(
+            &mut write_set,
+            &mut state,
+            batch,
+            base_offset,
+            now,
+            producer_expiration_ms,
         );
-        let log_start = to_offset(self.log.bounds().start_offset);
-        if let Some(row) = state.checkpoint_if_due(now, log_start, producer_expiration_ms) {
-            write_set.put_row(checkpoint_key(&self.log), row);
-        }
         let partition = self.clone();
         self.store.commit(write_set, move |result| {
             let result = result.map(drop).map_err(AppendError::from);

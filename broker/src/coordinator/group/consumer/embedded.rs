@@ -124,7 +124,7 @@ fn text(rest: &mut &[u8]) -> Option<Arc<str>> {
     nullable_text(rest)?
 }
 
-#[allow(clippy::option_option)]
+#[allow(clippy::option_option, reason = "unreadable and null are two things")]
 fn nullable_text(rest: &mut &[u8]) -> Option<Option<Arc<str>>> {
     let Ok(length) = usize::try_from(rest.try_get_i16().ok()?) else {
         return Some(None);
