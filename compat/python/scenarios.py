@@ -11,6 +11,8 @@ from model import Refused
 from runner.client import Harness, control, expect, fresh_name, new_topic, wait_for
 
 READ_S = 60
+# The time of the first of the spaced records: an hour ago, which retention leaves alone.
+ORIGIN_MS = time.time_ns() // 1_000_000 - 3_600_000
 
 
 def numbered(count, width=0):
@@ -148,7 +150,7 @@ class Scenarios:
         for batch in range(4):
             producer = self.client.producer(linger_ms=50)
             for i in (2 * batch, 2 * batch + 1):
-                producer.send(topic, b"at %d" % i, partition=0, timestamp_ms=1_000_000 + 1000 * i)
+                producer.send(topic, b"at %d" % i, partition=0, timestamp_ms=ORIGIN_MS + 1000 * i)
             expect("delivery errors", producer.flush(), [])
             producer.close()
         return topic
@@ -156,16 +158,16 @@ class Scenarios:
     def time_lookup(self):
         topic = self.spaced()
         for i in range(8):
-            at = 1_000_000 + 1000 * i
+            at = ORIGIN_MS + 1000 * i
             expect(f"the timestamp of offset {i}", self.client.offset_at(topic, 0, at), i)
             expect(f"just before that of offset {i}", self.client.offset_at(topic, 0, at - 1), i)
-        expect("after the last", self.client.offset_at(topic, 0, 1_007_001), -1)
+        expect("after the last", self.client.offset_at(topic, 0, ORIGIN_MS + 7001), -1)
 
     def time_start(self):
         topic = self.spaced()
-        start = self.client.offset_at(topic, 0, 1_004_500)
+        start = self.client.offset_at(topic, 0, ORIGIN_MS + 4500)
         got = self.read(topic, starts={0: start})
-        expect("records", [(r.offset, r.timestamp_ms) for r in got], [(i, 1_000_000 + 1000 * i) for i in (5, 6, 7)])
+        expect("records", [(r.offset, r.timestamp_ms) for r in got], [(i, ORIGIN_MS + 1000 * i) for i in (5, 6, 7)])
 
     def one_megabyte(self):
         topic = new_topic()

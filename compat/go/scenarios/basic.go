@@ -14,6 +14,9 @@ import (
 
 const readWithin = 60 * time.Second
 
+// origin is the time of the first of the spaced records: an hour ago, which retention leaves alone.
+var origin = time.Now().Truncate(time.Millisecond).Add(-time.Hour)
+
 type shared struct{ client model.Client }
 
 func numbered(count, width int) [][]byte {
@@ -264,7 +267,7 @@ func (s *shared) spaced() string {
 	for b := range 4 {
 		p := got(s.client.Producer(model.ProducerOptions{Linger: 50 * time.Millisecond}))
 		for i := 2 * b; i < 2*b+2; i++ {
-			p.Send(model.Record{Topic: topic, Value: fmt.Appendf(nil, "at %d", i), Timestamp: time.UnixMilli(int64(1_000_000 + 1000*i))})
+			p.Send(model.Record{Topic: topic, Value: fmt.Appendf(nil, "at %d", i), Timestamp: origin.Add(time.Duration(i) * time.Second)})
 		}
 		noErrors(p)
 		p.Close()
@@ -274,23 +277,23 @@ func (s *shared) spaced() string {
 
 func (s *shared) timeLookup() string {
 	topic := s.spaced()
-	at := func(ms int) int64 { return got(s.client.OffsetAt(topic, 0, time.UnixMilli(int64(ms)))) }
+	at := func(ms int) int64 { return got(s.client.OffsetAt(topic, 0, origin.Add(time.Duration(ms)*time.Millisecond))) }
 	for i := range 8 {
-		expect("its timestamp", at(1_000_000+1000*i), int64(i))
-		expect("just before its timestamp", at(1_000_000+1000*i-1), int64(i))
+		expect("its timestamp", at(1000*i), int64(i))
+		expect("just before its timestamp", at(1000*i-1), int64(i))
 	}
-	expect("after the last", at(1_007_001), int64(-1))
+	expect("after the last", at(7001), int64(-1))
 	return ""
 }
 
 func (s *shared) timeStart() string {
 	topic := s.spaced()
-	start := got(s.client.OffsetAt(topic, 0, time.UnixMilli(1_004_500)))
+	start := got(s.client.OffsetAt(topic, 0, origin.Add(4500*time.Millisecond)))
 	found := s.readTo(topic, start, got(s.client.Ends(topic, 1)))
 	expect("records", len(found), 3)
 	for i, r := range found {
 		expect("offset", r.Offset, int64(5+i))
-		expect("timestamp", r.Timestamp.UnixMilli(), int64(1_005_000+1000*i))
+		expect("timestamp", r.Timestamp.Sub(origin), time.Duration(5+i)*time.Second)
 	}
 	return ""
 }

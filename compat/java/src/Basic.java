@@ -213,13 +213,16 @@ final class Basic {
         return ids.size() + " batches";
     }
 
+    /** The time of the first of the spaced records: an hour ago, which retention leaves alone. */
+    private static final long ORIGIN_MS = System.currentTimeMillis() - 3_600_000;
+
     /** Eight records a second apart, in batches of two; answers the topic. */
     private static String spaced() throws Exception {
         String topic = newTopic(1);
         for (int batch = 0; batch < 4; batch++) {
             try (Client.Sender sender = new Client.Sender("linger.ms", 50)) {
                 for (int i = 2 * batch; i < 2 * batch + 2; i++) {
-                    sender.send(new ProducerRecord<>(topic, 0, 1_000_000L + 1000L * i, (byte[]) null, bytes("at " + i)));
+                    sender.send(new ProducerRecord<>(topic, 0, ORIGIN_MS + 1000L * i, (byte[]) null, bytes("at " + i)));
                 }
                 sender.flushed();
             }
@@ -237,11 +240,11 @@ final class Basic {
         String topic = spaced();
         Client.asked(consumer -> {
             for (int i = 0; i < 8; i++) {
-                long at = 1_000_000L + 1000L * i;
+                long at = ORIGIN_MS + 1000L * i;
                 expect("its timestamp", lookup(consumer, topic, at), (long) i);
                 expect("just before its timestamp", lookup(consumer, topic, at - 1), (long) i);
             }
-            expect("after the last", lookup(consumer, topic, 1_007_001), -1L);
+            expect("after the last", lookup(consumer, topic, ORIGIN_MS + 7001), -1L);
             return null;
         });
         return "";
@@ -249,9 +252,9 @@ final class Basic {
 
     private static String timeStart() throws Exception {
         String topic = spaced();
-        long start = Client.asked(consumer -> lookup(consumer, topic, 1_004_500));
-        List<String> got = Client.read(topic, 1, start).stream().map(r -> r.offset() + "@" + r.timestamp()).collect(Collectors.toList());
-        expect("records", got, List.of("5@1005000", "6@1006000", "7@1007000"));
+        long start = Client.asked(consumer -> lookup(consumer, topic, ORIGIN_MS + 4500));
+        List<String> got = Client.read(topic, 1, start).stream().map(r -> r.offset() + "@" + (r.timestamp() - ORIGIN_MS)).collect(Collectors.toList());
+        expect("records", got, List.of("5@5000", "6@6000", "7@7000"));
         return "";
     }
 

@@ -1,8 +1,9 @@
 //! Every scenario of `scenarios.txt`, in its order.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 use std::thread::{JoinHandle, spawn};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
@@ -251,6 +252,12 @@ fn idempotent() -> Outcome {
 }
 
 /// Eight records at 1,000,000 ms, 1,001,000 ms and so on, in batches of two.
+/// The time of the first of the spaced records, in ms: an hour ago, which retention leaves alone.
+static ORIGIN_MS: LazyLock<i64> = LazyLock::new(|| {
+    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    now.as_millis() as i64 - 3_600_000
+});
+
 fn spaced() -> Result<String, Box<dyn std::error::Error>> {
     let topic = new_topic(1)?;
     for batch in 0..4 {
@@ -262,7 +269,7 @@ fn spaced() -> Result<String, Box<dyn std::error::Error>> {
                 BaseRecord::to(&topic)
                     .partition(0)
                     .payload(value.as_bytes())
-                    .timestamp(1_000_000 + i * 1000),
+                    .timestamp(*ORIGIN_MS + i * 1000),
             )?;
         }
         expect("delivered", finish(&producer)?, (2, Vec::new()))?;
@@ -285,7 +292,7 @@ fn lookup(topic: &str, timestamp_ms: i64) -> Result<Offset, Box<dyn std::error::
 fn time_lookup() -> Outcome {
     let topic = spaced()?;
     for i in 0..8 {
-        let at = 1_000_000 + i * 1000;
+        let at = *ORIGIN_MS + i * 1000;
         expect("at a timestamp", lookup(&topic, at)?, Offset::Offset(i))?;
         expect(
             "just before a timestamp",
@@ -293,7 +300,7 @@ fn time_lookup() -> Outcome {
             Offset::Offset(i),
         )?;
     }
-    expect("after the last", lookup(&topic, 1_007_001)?, Offset::End)?;
+    expect("after the last", lookup(&topic, *ORIGIN_MS + 7001)?, Offset::End)?;
     let client: BaseConsumer = config(&[]).create()?;
     expect(
         "watermarks",
@@ -305,17 +312,17 @@ fn time_lookup() -> Outcome {
 
 fn time_start() -> Outcome {
     let topic = spaced()?;
-    let Offset::Offset(from) = lookup(&topic, 1_005_000)? else {
-        return Err("no offset for 1,005,000 ms".into());
+    let Offset::Offset(from) = lookup(&topic, *ORIGIN_MS + 5000)? else {
+        return Err("no offset for the sixth record's time".into());
     };
     let seen: Vec<_> = consume(&topic, 1, Offset::Offset(from))?
         .into_iter()
-        .map(|r| (r.offset, r.timestamp_ms))
+        .map(|r| (r.offset, r.timestamp_ms - *ORIGIN_MS))
         .collect();
     expect(
         "records",
         seen,
-        vec![(5, 1_005_000), (6, 1_006_000), (7, 1_007_000)],
+        vec![(5, 5000), (6, 6000), (7, 7000)],
     )?;
     Ok(String::new())
 }
