@@ -32,7 +32,8 @@ static SHARED: Mutex<Weak<Broker>> = Mutex::new(Weak::new());
 
 impl Broker {
     /// The broker with default settings that the tests of one run share; use [`crate::unique`] names.
-    /// It ends when the last test that holds it does.
+    /// It ends when the last test that holds it does. Retention does not look while tests run: some
+    /// produce records of long ago.
     pub fn shared() -> Arc<Self> {
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(broker) = shared.upgrade() {
@@ -40,7 +41,10 @@ impl Broker {
         }
         let broker = Arc::new(match foreign() {
             Some(address) => Self::running(vec![address], None),
-            None => Self::spawn(Vec::new(), None),
+            None => {
+                let later = ["--set", "log.initial.task.delay.ms=3600000"];
+                Self::spawn(later.map(str::to_owned).to_vec(), None)
+            }
         });
         *shared = Arc::downgrade(&broker);
         broker
