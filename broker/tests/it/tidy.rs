@@ -454,6 +454,8 @@ fn tests_do_not_sleep() {
 
 #[test]
 fn every_api_has_its_line_and_its_file() {
+    const SEEDS: &str = "broker/fuzz/targets/seeds.rs";
+    let seeds = std::fs::read_to_string(workspace().join(SEEDS)).expect("the seeds of fuzzing");
     let handlers = files("broker/src/api", ".rs");
     let mut found = Vec::new();
     let mut lines = BTreeSet::new();
@@ -471,6 +473,10 @@ fn every_api_has_its_line_and_its_file() {
         if !rest.is_some_and(|rest| rest.starts_with(['.', ';', ' '])) {
             found.push(format!("{path} should start: {header}"));
         }
+        let seed = format!(" {name} {name}Request,");
+        if !seeds.contains(&seed) {
+            found.push(format!("{SEEDS} should have a line:{seed}"));
+        }
         lines.insert(path);
     }
     for file in &handlers {
@@ -484,7 +490,7 @@ fn every_api_has_its_line_and_its_file() {
     }
     assert_none(
         found,
-        "the table of APIs and the headers of their files differ:",
+        "the table of APIs, the headers of their files and the seeds of fuzzing differ:",
     );
     assert!(
         TABLE
