@@ -2,7 +2,7 @@
 //! compacted. One at a time; what is rewritten is read and written as a whole, by the engine's
 //! compaction, through the filter in `layout`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
@@ -16,7 +16,7 @@ use crate::store::{Core, StoreState};
 use crate::write_set::{Change, Rewrote};
 use crate::{Error, ErrorKind, Log, Result, Rewriter, Store, lookup};
 
-/// How many times as long as after a write upkeep goes on after files have changed.
+/// How many times as long as after a write upkeep goes on after files were replaced.
 const RESTLESS: i64 = 2;
 
 /// Less than this share of a segment's size is not worth a rewriting, however small the segment is.
@@ -105,8 +105,10 @@ struct Seen {
     dead_bytes: u64,
     /// Files of segments that are no longer there waited to go.
     waiting: bool,
-    /// When the files were last seen to change.
-    changed_ms: i64,
+    /// The files that readers see.
+    sources: HashSet<SourceId>,
+    /// When files were last seen to be replaced by others, or by nothing.
+    replaced_ms: i64,
 }
 
 impl Core {
@@ -164,33 +166,29 @@ impl Core {
 
     fn show(&self, segments: &[SegmentMeta], seen: &mut Seen) {
         let dead_bytes: u64 = segments.iter().map(|segment| segment.dead_bytes).sum();
-        let now = Seen {
-            manifest: self.db.manifest().id(),
-            sequence: *self.durable.borrow(),
-            dead_bytes,
-            waiting: seen.waiting,
-            changed_ms: seen.changed_ms,
-        };
+        let manifest = self.db.manifest();
         let now_ms = self.clock.now().timestamp_millis();
-        let same_files = now.manifest == seen.manifest;
+        let same_files = manifest.id() == seen.manifest;
         if !same_files {
-            seen.changed_ms = now_ms;
+            let all = manifest.segments().iter().flat_map(layout::all_sources);
+            let sources: HashSet<SourceId> = all.collect();
+            if !seen.sources.is_subset(&sources) {
+                seen.replaced_ms = now_ms;
+            }
+            seen.sources = sources;
+            seen.manifest = manifest.id();
         }
         let restless_ms = layout::restless(&self.options).as_millis() as i64;
-        if seen.waiting || now_ms - seen.changed_ms < RESTLESS * restless_ms {
+        if seen.waiting || now_ms - seen.replaced_ms < RESTLESS * restless_ms {
             // Upkeep may not rest before what was replaced is removed.
             self.pace.wrote(now_ms);
         }
-        if same_files
-            && !seen.waiting
-            && (now.sequence, dead_bytes) == (seen.sequence, seen.dead_bytes)
+        let sequence = *self.durable.borrow();
+        if same_files && !seen.waiting && (sequence, dead_bytes) == (seen.sequence, seen.dead_bytes)
         {
             return;
         }
-        *seen = Seen {
-            changed_ms: seen.changed_ms,
-            ..now
-        };
+        (seen.sequence, seen.dead_bytes) = (sequence, dead_bytes);
         let metrics = &self.options.metrics;
         let sizes = self.sizes();
         // Files of segments that are gone already wait too.
