@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::definition::{Definition, Type};
 use super::definitions::{CLIENT_METRICS, GROUP, broker, client_metrics, group, topic};
+use super::group::check_group;
 use super::settings::{unknown_broker_setting, unknown_setting, unknown_topic_setting};
 use super::{Config, ConfigError, check_topic_overrides};
 
@@ -143,6 +144,9 @@ fn check(
     }
     if let Resource::Broker(_) | Resource::Cluster = resource {
         check_lags(&checked, config)?;
+    }
+    if let Resource::Group(_) = resource {
+        check_group(&checked, config)?;
     }
     Ok(checked)
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use trestle_storage::{DataUrl, Options};
 
 use super::definitions::broker;
+use super::group::check_broker;
 use super::listeners;
 use super::{ConfigError, ListenerConfig, Runtime, Settings, Source};
 
@@ -76,10 +77,18 @@ pub struct Config {
     pub group_consumer_assignors: String,
     /// `group.consumer.heartbeat.interval.ms`.
     pub group_consumer_heartbeat_interval_ms: i32,
+    /// `group.consumer.max.heartbeat.interval.ms`.
+    pub group_consumer_max_heartbeat_interval_ms: i32,
+    /// `group.consumer.max.session.timeout.ms`.
+    pub group_consumer_max_session_timeout_ms: i32,
     /// `group.consumer.max.size`.
     pub group_consumer_max_size: i32,
     /// `group.consumer.migration.policy`.
     pub group_consumer_migration_policy: String,
+    /// `group.consumer.min.heartbeat.interval.ms`.
+    pub group_consumer_min_heartbeat_interval_ms: i32,
+    /// `group.consumer.min.session.timeout.ms`.
+    pub group_consumer_min_session_timeout_ms: i32,
     /// `group.consumer.session.timeout.ms`.
     pub group_consumer_session_timeout_ms: i32,
     /// `group.initial.rebalance.delay.ms`.
@@ -164,8 +173,12 @@ fields! {
     "fetch.max.bytes" => fetch_max_bytes,
     "group.consumer.assignors" => group_consumer_assignors,
     "group.consumer.heartbeat.interval.ms" => group_consumer_heartbeat_interval_ms,
+    "group.consumer.max.heartbeat.interval.ms" => group_consumer_max_heartbeat_interval_ms,
+    "group.consumer.max.session.timeout.ms" => group_consumer_max_session_timeout_ms,
     "group.consumer.max.size" => group_consumer_max_size,
     "group.consumer.migration.policy" => group_consumer_migration_policy,
+    "group.consumer.min.heartbeat.interval.ms" => group_consumer_min_heartbeat_interval_ms,
+    "group.consumer.min.session.timeout.ms" => group_consumer_min_session_timeout_ms,
     "group.consumer.session.timeout.ms" => group_consumer_session_timeout_ms,
     "group.initial.rebalance.delay.ms" => group_initial_rebalance_delay_ms,
     "group.max.session.timeout.ms" => group_max_session_timeout_ms,
@@ -350,7 +363,7 @@ impl Config {
                 self.queued_request_max_bytes, self.request_max_bytes,
             )));
         }
-        Ok(())
+        check_broker(self)
     }
 
     /// Every field empty, before the table fills it.
@@ -387,8 +400,12 @@ impl Config {
             producer_id_expiration_ms: 0,
             group_consumer_assignors: String::new(),
             group_consumer_heartbeat_interval_ms: 0,
+            group_consumer_max_heartbeat_interval_ms: 0,
+            group_consumer_max_session_timeout_ms: 0,
             group_consumer_max_size: 0,
             group_consumer_migration_policy: String::new(),
+            group_consumer_min_heartbeat_interval_ms: 0,
+            group_consumer_min_session_timeout_ms: 0,
             group_consumer_session_timeout_ms: 0,
             group_initial_rebalance_delay_ms: 0,
             group_max_session_timeout_ms: 0,

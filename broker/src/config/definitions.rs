@@ -198,13 +198,17 @@ pub const BROKER: &[Definition] = &[
         .valid(SomeOf(ASSIGNORS)),
     row("group.consumer.heartbeat.interval.ms", Int, "5000", Honoured, "Pause between heartbeats under the consumer protocol.")
         .valid(AtLeast(1)),
-    row("group.consumer.max.session.timeout.ms", Int, "60000", Stored, "Longest session of a member under the consumer protocol.")
+    row("group.consumer.max.heartbeat.interval.ms", Int, "15000", Honoured, "Longest pause between heartbeats that the broker or a group may be given under the consumer protocol.")
+        .valid(AtLeast(1)),
+    row("group.consumer.max.session.timeout.ms", Int, "60000", Honoured, "Longest session that the broker or a group may be given under the consumer protocol.")
         .valid(AtLeast(1)),
     row("group.consumer.max.size", Int, "2147483647", Honoured, "Most members in one group under the consumer protocol.")
         .valid(AtLeast(1)),
     row("group.consumer.migration.policy", String, "bidirectional", Honoured, "Which groups change their protocol while they have members: `upgrade` when a member of the consumer protocol joins a classic group, `downgrade` when the last one leaves.")
         .valid(OneOf(MIGRATIONS)),
-    row("group.consumer.min.session.timeout.ms", Int, "45000", Stored, "Shortest session of a member under the consumer protocol.")
+    row("group.consumer.min.heartbeat.interval.ms", Int, "5000", Honoured, "Shortest pause between heartbeats that the broker or a group may be given under the consumer protocol.")
+        .valid(AtLeast(1)),
+    row("group.consumer.min.session.timeout.ms", Int, "45000", Honoured, "Shortest session that the broker or a group may be given under the consumer protocol.")
         .valid(AtLeast(1)),
     row("group.consumer.session.timeout.ms", Int, "45000", Honoured, "Session of a member under the consumer protocol.")
         .valid(AtLeast(1)),

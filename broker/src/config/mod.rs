@@ -10,6 +10,7 @@ mod definition;
 pub mod definitions;
 mod describe;
 mod error;
+mod group;
 mod kafka_names;
 mod listeners;
 mod properties;
@@ -25,6 +26,7 @@ pub use describe::{
     describe_group, describe_topic,
 };
 pub use error::ConfigError;
+pub use group::GroupConfig;
 pub use listeners::ListenerConfig;
 pub use reference::reference;
 pub use settings::{Origin, Runtime, Settings};

@@ -2,5 +2,6 @@
 
 pub mod group;
 pub mod machine;
+pub mod pattern;
 pub mod runtime;
 pub mod txn;

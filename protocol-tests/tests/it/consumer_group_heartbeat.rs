@@ -2,8 +2,12 @@
 
 use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
+use kafka_protocol::messages::incremental_alter_configs_request::{
+    AlterConfigsResource, AlterableConfig,
+};
 use kafka_protocol::messages::{
     ConsumerGroupHeartbeatRequest, CreatePartitionsRequest, DeleteTopicsRequest,
+    IncrementalAlterConfigsRequest,
 };
 use protocol_tests::calls::{text, topic_name};
 use protocol_tests::consumers::{Consumer, Partitions, joining, owned, settle, steady};
@@ -266,7 +270,16 @@ fn whoever_does_not_give_up_in_time_is_fenced() {
 /// A silent member is given up on after the session timeout.
 #[test]
 fn sessions_end() {
-    let arguments = ["--set", "group.consumer.session.timeout.ms=300"];
+    let arguments = [
+        "--set",
+        "group.consumer.session.timeout.ms=300",
+        "--set",
+        "group.consumer.min.session.timeout.ms=300",
+        "--set",
+        "group.consumer.heartbeat.interval.ms=100",
+        "--set",
+        "group.consumer.min.heartbeat.interval.ms=100",
+    ];
     let Some(broker) = Broker::in_memory(&arguments) else {
         return;
     };
@@ -275,6 +288,84 @@ fn sessions_end() {
     let mut silent = Consumer::new(&broker, "g", &[&topic]);
     silent.join();
     let mut other = Consumer::new(&broker, "g", &[&topic]);
+    other.join();
+    other.beat_until("everything", |other| other.count() == 2);
+    let beat = silent.try_beat();
+    assert_eq!(beat.error_code, codes::UNKNOWN_MEMBER_ID);
+}
+
+/// A group's own settings go before the broker's, from the next heartbeat on.
+#[test]
+fn a_group_has_its_own_pace() {
+    let broker = Broker::shared();
+    let mut client = broker.connect();
+    let topic = unique("topic");
+    client.create_topic(&topic, 1);
+    let group = unique("paced");
+    let mut paced = Consumer::new(&broker, &group, &[&topic]);
+    assert_eq!(paced.try_join().heartbeat_interval_ms, 5_000);
+    let set = |client: &mut protocol_tests::Client, name: &str, value: &str| {
+        let config = AlterableConfig::default()
+            .with_name(text(name))
+            .with_value(Some(text(value)));
+        let resource = AlterConfigsResource::default()
+            .with_resource_type(32)
+            .with_resource_name(text(&group))
+            .with_configs(vec![config]);
+        let request = IncrementalAlterConfigsRequest::default().with_resources(vec![resource]);
+        client.call(1, &request).responses[0].error_code
+    };
+    for (name, value) in [
+        ("consumer.heartbeat.interval.ms", "4999"),
+        ("consumer.heartbeat.interval.ms", "15001"),
+        ("consumer.session.timeout.ms", "44999"),
+        ("consumer.session.timeout.ms", "60001"),
+    ] {
+        let code = set(&mut client, name, value);
+        assert_eq!(code, codes::INVALID_CONFIG, "{name}={value}");
+    }
+    let code = set(&mut client, "consumer.heartbeat.interval.ms", "7000");
+    assert_eq!(code, codes::NONE);
+    wait_until("the group's own pace", || {
+        paced.try_beat().heartbeat_interval_ms == 7_000
+    });
+    let mut other = Consumer::new(&broker, &unique("other"), &[&topic]);
+    assert_eq!(other.try_join().heartbeat_interval_ms, 5_000);
+}
+
+/// And so does its session.
+#[test]
+fn a_group_has_its_own_session() {
+    let arguments = ["--set", "group.consumer.min.session.timeout.ms=300"];
+    let pace = ["--set", "group.consumer.min.heartbeat.interval.ms=100"];
+    let Some(broker) = Broker::in_memory(&[arguments, pace].concat()) else {
+        return;
+    };
+    let topic = unique("topic");
+    let mut client = broker.connect();
+    client.create_topic(&topic, 2);
+    let config = |name: &str, value: &str| {
+        AlterableConfig::default()
+            .with_name(text(name))
+            .with_value(Some(text(value)))
+    };
+    let resource = AlterConfigsResource::default()
+        .with_resource_type(32)
+        .with_resource_name(text("g"))
+        .with_configs(vec![
+            config("consumer.session.timeout.ms", "300"),
+            config("consumer.heartbeat.interval.ms", "100"),
+        ]);
+    let request = IncrementalAlterConfigsRequest::default().with_resources(vec![resource]);
+    assert_eq!(
+        client.call(1, &request).responses[0].error_code,
+        codes::NONE
+    );
+    let mut silent = Consumer::new(&broker, "g", &[&topic]);
+    let mut other = Consumer::new(&broker, "g", &[&topic]);
+    wait_until("the pace is known", || {
+        silent.try_join().heartbeat_interval_ms == 100
+    });
     other.join();
     other.beat_until("everything", |other| other.count() == 2);
     let beat = silent.try_beat();

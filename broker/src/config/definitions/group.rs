@@ -1,7 +1,7 @@
 //! Settings of a consumer group, and of a subscription to clients' metrics.
 
 use super::{AtLeast, Definition, OneOf, Support, Type, from, row};
-use Support::Stored;
+use Support::{Honoured, Stored};
 use Type::{Boolean, Int, List, String};
 
 const ISOLATION: &[&str] = &["read_committed", "read_uncommitted"];
@@ -21,7 +21,7 @@ pub const GROUP: &[Definition] = &[
         "consumer.heartbeat.interval.ms",
         Int,
         "5000",
-        Stored,
+        Honoured,
         "Pause between heartbeats under the consumer protocol.",
     )
     .valid(AtLeast(1))
@@ -30,7 +30,7 @@ pub const GROUP: &[Definition] = &[
         "consumer.session.timeout.ms",
         Int,
         "45000",
-        Stored,
+        Honoured,
         "Session of a member under the consumer protocol.",
     )
     .valid(AtLeast(1))

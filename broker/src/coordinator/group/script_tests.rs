@@ -6,6 +6,7 @@
 //!
 //! - `limits NAME=NUMBER...`, `topics NAME:PARTITIONS...`, `at MS` (moves the clock, and does what is due),
 //!   `restart` (a crash: the machine is built from its rows)
+//! - `settings GROUP NAME=VALUE...`, of that group alone
 //! - `join GROUP MEMBER|- [instance= session= rebalance= type= protocols=NAME:METADATA,... v=]`
 //! - `sync GROUP MEMBER GENERATION [MEMBER=ASSIGNMENT...] [instance= type= protocol=]`
 //! - `heartbeat GROUP MEMBER GENERATION [instance=]`, `leave GROUP MEMBER|-[/INSTANCE]...`
@@ -13,7 +14,7 @@
 //!   where `none` says nothing of a thing; `show GROUP`, for consumer groups
 //! - `commit GROUP MEMBER|- GENERATION TOPIC/PARTITION=OFFSET[:METADATA]... [instance=]`
 //! - `txn PRODUCER EPOCH` before the words of a commit; `end commit|abort PRODUCER EPOCH GROUP...`
-//! - `fetch GROUP all|TOPIC/PARTITION... [stable]`, `list [states=] [types=]`, `describe GROUP`,
+//! - `fetch GROUP all|TOPIC/PARTITION... [stable] [member= epoch=]`, `list [states=] [types=]`, `describe GROUP`,
 //!   `delete GROUP`, `delete-offsets GROUP TOPIC/PARTITION...`
 
 #![expect(
@@ -34,7 +35,7 @@ use super::commands::*;
 use super::consumer::{self, script_words};
 use super::rows::Row;
 use super::{Groups, Limits};
-use crate::config::{Config, TopicConfig};
+use crate::config::{Config, Resource, TopicConfig};
 use crate::coordinator::machine::{Decision, Machine, Ticket};
 use crate::metadata::{Image, PartitionMeta, Topic};
 use crate::types::{ProducerEpoch, ProducerId, Timestamp};
@@ -118,6 +119,15 @@ impl Stage {
                     let decision = self.groups.expire(self.now, &mut self.luck);
                     self.show(decision);
                 }
+            }
+            "settings" => {
+                let mut image = (*self.image).clone();
+                image.version += 1;
+                let group = Resource::Group(words.word(0).to_owned());
+                let own = words.named.iter().cloned().collect();
+                image.settings = Arc::new(BTreeMap::from([(group, own)]));
+                self.image = Arc::new(image);
+                self.command(Command::Follow(self.image.clone()));
             }
             "restart" => self.restart(),
             _ => {
@@ -205,6 +215,8 @@ fn image(before: &Image, topics: &[(&str, usize)]) -> Image {
     let mut image = Image {
         version: before.version + 1,
         cluster_id: "cluster".into(),
+        settings: before.settings.clone(),
+        config: Arc::new(Config::default()),
         ..Image::default()
     };
     for (number, (name, partitions)) in (1..).zip(topics) {
@@ -373,8 +385,9 @@ impl Words {
             "fetch" => Command::Fetch(Fetch {
                 caller: Caller {
                     group: self.word(0).into(),
-                    generation: -1,
-                    ..Caller::default()
+                    member: self.get("member").unwrap_or("").into(),
+                    instance: None,
+                    generation: milliseconds("epoch", -1),
                 },
                 topics: (self.word(1) != "all").then(|| self.places(1)),
                 require_stable: self.plain.iter().any(|word| word == "stable"),

@@ -8,6 +8,7 @@ use rand::Rng;
 use super::commands::Reply;
 use super::timers::{Timer, TimerKey, Timers};
 use super::{Groups, Limits, Row};
+use crate::config::{GroupConfig, Resource};
 use crate::coordinator::machine::{Decision, Ticket};
 use crate::metadata::Image;
 use crate::types::Timestamp;
@@ -64,6 +65,20 @@ impl Turn<'_> {
     pub(super) fn disarm(&mut self, timer: Timer) {
         let key = self.key(timer);
         self.timers.clear(key);
+    }
+
+    /// Session and pause between heartbeats of this group under the consumer protocol: its own
+    /// settings go before the broker's.
+    pub(super) fn times(&self) -> GroupConfig {
+        let settings = &self.image.settings;
+        let own = match settings.is_empty() {
+            true => None,
+            false => settings.get(&Resource::Group(self.group.to_string())),
+        };
+        match own {
+            Some(own) => GroupConfig::effective(own, &self.image.config),
+            None => self.limits.consumer.times,
+        }
     }
 
     /// A random UUID as text, for member ids.

@@ -7,12 +7,12 @@ use super::group::{Entry, Group};
 use super::member::{AWAY, Assigned, JOINING, LEAVING, Member, Partitions, Position, Progress};
 use super::reconcile::{self, Goal};
 use super::rows::{Head, Row};
-use super::subscription::Pattern;
 use super::target::{self, Asker};
 use crate::coordinator::group::assignor::Assignor;
 use crate::coordinator::group::commands::{Caller, GroupError};
 use crate::coordinator::group::timers::Timer;
 use crate::coordinator::group::turn::Turn;
+use crate::coordinator::pattern::Pattern;
 use crate::metadata::Image;
 
 /// A ConsumerGroupHeartbeat. What is `None` has not changed.
@@ -194,16 +194,14 @@ impl Group {
         }
         let id = arrival.id.clone();
         let before = arrival.before.position.clone();
+        let times = turn.times();
         let position = self.advance(turn, image, arrival, request.owned.as_ref());
-        turn.arm(
-            Timer::Session(id.clone()),
-            turn.limits.consumer.session_timeout_ms.into(),
-        );
+        turn.arm(Timer::Session(id.clone()), times.session_timeout_ms.into());
         let tell = joining || request.is_full() || !position.has_same_partitions(&before);
         Ok(Beat {
             member: id,
             epoch: position.epoch,
-            interval: turn.limits.consumer.heartbeat_interval_ms,
+            interval: times.heartbeat_interval_ms,
             assignment: tell.then(|| position.partitions()),
         })
     }
@@ -220,14 +218,12 @@ impl Group {
         if !quiet {
             return None;
         }
-        turn.arm(
-            Timer::Session(id.clone()),
-            turn.limits.consumer.session_timeout_ms.into(),
-        );
+        let times = turn.times();
+        turn.arm(Timer::Session(id.clone()), times.session_timeout_ms.into());
         Some(Beat {
             member: id.clone(),
             epoch: position.epoch,
-            interval: turn.limits.consumer.heartbeat_interval_ms,
+            interval: times.heartbeat_interval_ms,
             assignment: None,
         })
     }

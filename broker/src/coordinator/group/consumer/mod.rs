@@ -21,7 +21,7 @@ mod rows;
 mod subscription;
 mod target;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rand::Rng;
@@ -36,7 +36,7 @@ use super::commands::{Caller, GroupError};
 use super::timers::Timer;
 use super::turn::Turn;
 use super::{Groups, Kind};
-use crate::config::Config;
+use crate::config::{Config, GroupConfig};
 use crate::coordinator::machine::{Decision, Ticket};
 use crate::metadata::Image;
 use crate::types::{PartitionIndex, Timestamp};
@@ -44,10 +44,8 @@ use crate::types::{PartitionIndex, Timestamp};
 /// The settings that bear on consumer groups.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// `group.consumer.session.timeout.ms`.
-    pub session_timeout_ms: i32,
-    /// `group.consumer.heartbeat.interval.ms`.
-    pub heartbeat_interval_ms: i32,
+    /// For groups that have no settings of their own.
+    pub times: GroupConfig,
     /// `group.consumer.max.size`.
     pub max_size: usize,
     /// `group.consumer.assignors`; the first is for members that name none.
@@ -253,10 +251,11 @@ impl Group {
 
     /// All rows were applied: deadlines are armed anew.
     pub(super) fn resume(&mut self, turn: &mut Turn<'_>) {
+        let times = turn.times();
         for (id, entry) in &self.members {
             let session = match &entry.said.classic {
                 Some(classic) => classic.session_timeout,
-                None => turn.limits.consumer.session_timeout_ms,
+                None => times.session_timeout_ms,
             };
             turn.arm(Timer::Session(id.clone()), session.into());
             let position = &entry.position;
@@ -419,8 +418,7 @@ impl Limits {
         }
         let policy = |policy: &str| config.group_consumer_migration_policy == policy;
         Self {
-            session_timeout_ms: config.group_consumer_session_timeout_ms,
-            heartbeat_interval_ms: config.group_consumer_heartbeat_interval_ms,
+            times: GroupConfig::effective(&BTreeMap::new(), config),
             max_size: usize::try_from(config.group_consumer_max_size).unwrap_or(usize::MAX),
             assignors,
             upgrades: policy("bidirectional") || policy("upgrade"),

@@ -134,6 +134,9 @@ pub(in super::super) fn show_reply(reply: &Reply, image: &Image) -> String {
     match reply {
         Reply::Beat(Ok(beat)) => {
             let mut out = format!("{} at {}", beat.member, beat.epoch);
+            if ![0, 5_000].contains(&beat.interval) {
+                write!(out, " again in {}", beat.interval).expect("text");
+            }
             if let Some(assignment) = &beat.assignment {
                 write!(out, " has {}", show_partitions(assignment, image)).expect("text");
             }
