@@ -1,11 +1,12 @@
-//! ListTransactions (66), versions 0-1.
+//! ListTransactions (66), versions 0-2.
 //!
 //! The transactional ids that this node coordinates, by state and producer (KIP-664). Names of states
 //! that mean nothing are given back.
 //!
-//! v1 those open for longer than a time (KIP-994).
-//! Not supported: patterns of ids (v2, KIP-1152).
+//! v1 those open for longer than a time (KIP-994); v2 those whose id matches a regular expression
+//! (KIP-1152).
 
+use kafka_protocol::ResponseError;
 use kafka_protocol::messages::list_transactions_response::TransactionState;
 use kafka_protocol::messages::{
     ListTransactionsRequest, ListTransactionsResponse, ProducerId as WireProducerId,
@@ -15,6 +16,7 @@ use kafka_protocol::protocol::StrBytes;
 
 use super::context::Context;
 use super::errors;
+use crate::coordinator::pattern::Pattern;
 use crate::coordinator::txn::{STANDINGS, Standing};
 use crate::types::ProducerId;
 
@@ -42,15 +44,32 @@ pub async fn handle(ctx: &Context, request: ListTransactionsRequest) -> ListTran
         0 => -1,
         _ => request.duration_filter,
     };
+    let pattern = request.transactional_id_pattern.as_deref().unwrap_or("");
+    let pattern = match pattern {
+        "" => None,
+        pattern => match Pattern::new(pattern) {
+            Ok(pattern) => Some(pattern),
+            Err(_) => {
+                return response.with_error_code(ResponseError::InvalidRegularExpression.code());
+            }
+        },
+    };
+    let wanted = |(id, ..): &(String, ProducerId, Standing)| {
+        let matches = pattern.as_ref().map(|pattern| pattern.matches(id));
+        matches.unwrap_or(true)
+    };
     match ctx
         .rooms
         .transactions
         .list(standings, producers, open_ms)
         .await
     {
-        Ok(listed) => response.with_transaction_states(listed.into_iter().map(describe).collect()),
+        Ok(listed) => {
+            let listed = listed.into_iter().filter(wanted);
+            response.with_transaction_states(listed.map(describe).collect())
+        }
         Err(error) => {
-            let code = errors::transaction(&error, kafka_protocol::ResponseError::ProducerFenced);
+            let code = errors::transaction(&error, ResponseError::ProducerFenced);
             response.with_error_code(code.code())
         }
     }

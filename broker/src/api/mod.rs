@@ -285,7 +285,7 @@ pub static TABLE: &[Api] = &[
     one_stage!(DescribeCluster, 0..=2, describe_cluster::handle),
     one_stage!(DescribeProducers, 0..=0, describe_producers::handle),
     one_stage!(DescribeTransactions, 0..=0, describe_transactions::handle),
-    one_stage!(ListTransactions, 0..=1, list_transactions::handle),
+    one_stage!(ListTransactions, 0..=2, list_transactions::handle),
     one_stage!(
         ConsumerGroupHeartbeat,
         0..=1,
@@ -357,6 +357,9 @@ pub(crate) fn reply<R: Encodable>(ctx: &Context, response: &R) -> Outcome {
         }
     }
 }
+
+#[cfg(test)]
+mod answers_tests;
 
 #[cfg(test)]
 mod tests {

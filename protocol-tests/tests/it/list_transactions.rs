@@ -28,7 +28,7 @@ fn filters_narrow_the_list() {
     let open = Transactional::new(&mut client);
     open.add(&mut client, &topic, 0);
     let idle = Transactional::new(&mut client);
-    for version in 0..=1 {
+    for version in 0..=2 {
         let all = client.call(version, &request());
         assert_eq!(state_of(&all, &open.id).as_deref(), Some("Ongoing"));
         assert_eq!(state_of(&all, &idle.id).as_deref(), Some("Empty"));
@@ -55,4 +55,35 @@ fn filters_narrow_the_list() {
         None,
         "open for less than an hour"
     );
+}
+
+/// The whole id has to match; null and nothing match all.
+#[test]
+fn a_pattern_narrows_the_list_by_id() {
+    let broker = Broker::shared();
+    let mut client = broker.connect();
+    let one = Transactional::new(&mut client);
+    let other = Transactional::new(&mut client);
+    let mut matching = |pattern: Option<&str>| {
+        let mut request = request();
+        request.transactional_id_pattern = pattern.map(text);
+        let answer = client.call(2, &request);
+        let listed = |own: &Transactional| {
+            let mut states = answer.transaction_states.iter();
+            states.any(|state| state.transactional_id.as_str() == own.id)
+        };
+        (answer.error_code, listed(&one), listed(&other))
+    };
+    assert_eq!(matching(None), (codes::NONE, true, true));
+    assert_eq!(matching(Some("")), (codes::NONE, true, true));
+    assert_eq!(matching(Some(".*")), (codes::NONE, true, true));
+    assert_eq!(matching(Some(&one.id)), (codes::NONE, true, false));
+    let start = format!("{}.*|nothing", &one.id[..one.id.len() - 1]);
+    assert!(matching(Some(&start)).1);
+    assert_eq!(
+        matching(Some(&one.id[..one.id.len() - 1])),
+        (codes::NONE, false, false),
+        "a part of the id is not enough"
+    );
+    assert_eq!(matching(Some("[")).0, codes::INVALID_REGULAR_EXPRESSION);
 }

@@ -13,7 +13,7 @@
 mod admin;
 mod schema;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use kafka_protocol::messages::ApiKey;
 

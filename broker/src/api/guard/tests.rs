@@ -76,7 +76,9 @@ macro_rules! each_request {
 }
 
 /// A random body after a description; arrays are short, text is ASCII, some values are null.
-struct Generator<'a> {
+pub(in crate::api) struct Generator<'a> {
+    /// What half of the texts are, if there are any.
+    names: &'a [&'a str],
     rng: &'a mut StdRng,
     version: i16,
     flexible: bool,
@@ -85,8 +87,19 @@ struct Generator<'a> {
 
 impl Generator<'_> {
     fn body(key: ApiKey, version: i16, rng: &mut StdRng) -> Bytes {
+        Generator::naming(&[], key, version, rng)
+    }
+
+    /// A body whose texts are often some of `names`.
+    pub(in crate::api) fn naming(
+        names: &[&str],
+        key: ApiKey,
+        version: i16,
+        rng: &mut StdRng,
+    ) -> Bytes {
         let schema = schema(key).expect("described");
         let mut generator = Generator {
+            names,
             rng,
             version,
             flexible: version >= schema.flexible_from,
@@ -162,6 +175,12 @@ impl Generator<'_> {
     }
 
     fn string(&mut self) {
+        if !self.names.is_empty() && self.rng.random() {
+            let name = self.names[self.rng.random_range(0..self.names.len())];
+            self.length(name.len() as u32, i16::put_to);
+            self.body.put_slice(name.as_bytes());
+            return;
+        }
         let len = self.rng.random_range(0..150);
         self.length(len as u32, i16::put_to);
         for _ in 0..len {
