@@ -118,6 +118,12 @@ impl Broker {
         })
     }
 
+    /// What is behind the doors.
+    #[cfg(test)]
+    pub(crate) fn rooms(&self) -> Arc<Rooms> {
+        self.rooms.borrow().clone().expect("the store is open")
+    }
+
     /// Where Kafka clients are served.
     pub fn listeners(&self) -> &[Bound] {
         &self.listeners
@@ -284,6 +290,7 @@ async fn open_rooms(
         partitions: partitions.clone(),
         images: metadata.subscribe(),
         tell_group: tell_group(groups.clone()),
+        metrics: metrics.clone(),
         producer_expiration_ms: config.producer_id_expiration_ms,
     };
     env.spawn("marker courier", courier.run(errands));

@@ -4,16 +4,13 @@
 //! series there are; what is beyond it is left out, and said to be.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::sync::Arc;
 
+use super::page::{Gauge, Page, escaped};
 use crate::broker::Rooms;
 use crate::coordinator::group::commands::Position;
 use crate::partition::batch::Header;
 use crate::types::{Offset, Timestamp};
-
-/// A family of gauges: name and help.
-type Gauge = (&'static str, &'static str);
 
 const OFFSET: Gauge = (
     "kafka_consumergroup_current_offset",
@@ -117,7 +114,7 @@ pub(super) async fn text(rooms: &Rooms) -> String {
         LEFT_OUT,
         [(String::new(), left_out.to_string())].into_iter(),
     );
-    page.0
+    page.text()
 }
 
 /// How far behind `position` is; `None` if its partition cannot be looked at now.
@@ -158,66 +155,5 @@ impl Lag {
             escaped(&self.position.topic),
             self.position.partition
         )
-    }
-}
-
-/// Text in Prometheus' format.
-#[derive(Default)]
-struct Page(String);
-
-impl Page {
-    fn family(&mut self, (name, help): Gauge, samples: impl Iterator<Item = (String, String)>) {
-        let mut samples = samples.peekable();
-        if samples.peek().is_none() {
-            return;
-        }
-        let fine = "a String takes all text";
-        writeln!(self.0, "# HELP {name} {help}.\n# TYPE {name} gauge").expect(fine);
-        for (labels, value) in samples {
-            match labels.is_empty() {
-                true => writeln!(self.0, "{name} {value}").expect(fine),
-                false => writeln!(self.0, "{name}{{{labels}}} {value}").expect(fine),
-            }
-        }
-    }
-}
-
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\\' => out.push_str("\\\\"),
-            '"' => out.push_str("\\\""),
-            '\n' => out.push_str("\\n"),
-            c => out.push(c),
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn labels_are_escaped() {
-        assert_eq!(escaped("a\"b\\c\nd"), "a\\\"b\\\\c\\nd");
-    }
-
-    #[test]
-    fn a_family_without_samples_is_not_there() {
-        let mut page = Page::default();
-        page.family(LAG, std::iter::empty());
-        assert_eq!(page.0, "");
-        page.family(
-            MEMBERS,
-            [("a=\"b\"".to_owned(), "1".to_owned())].into_iter(),
-        );
-        assert!(
-            page.0
-                .ends_with("gauge\nkafka_consumergroup_members{a=\"b\"} 1\n"),
-            "{}",
-            page.0
-        );
     }
 }

@@ -8,6 +8,8 @@ mod entrance;
 mod group_lag;
 mod health;
 mod log;
+mod open_transactions;
+mod page;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -134,7 +136,7 @@ async fn metrics_text(State(door): State<Door>) -> impl IntoResponse {
     if let Some(rooms) = rooms {
         let groups = group_lag::text(&rooms).await;
         let end = text.rfind(metrics::END).unwrap_or(text.len());
-        text.insert_str(end, &groups);
+        text.insert_str(end, &(groups + &open_transactions::text(&rooms)));
     }
     ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text)
 }

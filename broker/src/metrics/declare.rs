@@ -147,6 +147,9 @@ kafka_exporter, for up to `trestle.metrics.group.partitions` partitions with com
 and `topic`; `kafka_consumergroup_members` by `consumergroup`. `trestle_consumergroup_partitions_left_out`
 counts what is beyond the limit.
 
+So is how transactional ids stand: `trestle_transactional_ids` by `state`, and
+`trestle_transaction_open_seconds_max`, the age of the oldest open transaction.
+
 Besides these there are the counts of the log store and of the SlateDB engine under it, by the names
 that they give (dots become underscores): `trestle_storage_...` and `slatedb_...`.
 ";

@@ -185,6 +185,42 @@ impl HttpMetrics {
     }
 }
 
+/// One way for a transaction to end.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct OutcomeLabel {
+    /// `commit` or `abort`.
+    pub outcome: &'static str,
+}
+
+/// Instruments of transactions.
+#[derive(Debug)]
+pub struct TransactionMetrics {
+    ended: Family<OutcomeLabel, Counter>,
+}
+
+impl TransactionMetrics {
+    pub(super) fn new(declare: &mut Declare<'_>) -> Self {
+        let metrics = Self {
+            ended: declare.counters(
+                "transactions_ended",
+                "outcome",
+                "Transactions whose end every partition and group has been told.",
+            ),
+        };
+        // Both are there from the start.
+        for outcome in ["commit", "abort"] {
+            drop(metrics.ended.get_or_create(&OutcomeLabel { outcome }));
+        }
+        metrics
+    }
+
+    /// Everybody has been told of the end of a transaction.
+    pub fn ended(&self, committed: bool) {
+        let outcome = if committed { "commit" } else { "abort" };
+        self.ended.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+}
+
 /// Instruments of the partitions.
 #[derive(Debug)]
 pub struct PartitionMetrics {

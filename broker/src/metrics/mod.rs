@@ -15,6 +15,7 @@ use prometheus_client::registry::Registry;
 use declare::Declare;
 pub use instruments::{
     ApiLabel, ApiMetrics, CleanerMetrics, ErrorLabel, HttpMetrics, NetMetrics, PartitionMetrics,
+    TransactionMetrics,
 };
 pub use recorder::StoreRecorder;
 
@@ -38,6 +39,8 @@ pub struct Metrics {
     pub http: HttpMetrics,
     /// Of the partitions.
     pub partition: PartitionMetrics,
+    /// Of transactions.
+    pub transaction: TransactionMetrics,
     /// Of retention and compaction.
     pub cleaner: CleanerMetrics,
     registry: Arc<Mutex<Registry>>,
@@ -57,6 +60,7 @@ impl Metrics {
         let api = ApiMetrics::new(&mut declare);
         let http = HttpMetrics::new(&mut declare);
         let partition = PartitionMetrics::new(&mut declare);
+        let transaction = TransactionMetrics::new(&mut declare);
         let cleaner = CleanerMetrics::new(&mut declare);
         let declared = declare.declared;
         let metrics = Self {
@@ -64,6 +68,7 @@ impl Metrics {
             api,
             http,
             partition,
+            transaction,
             cleaner,
             registry: Arc::new(Mutex::new(registry)),
         };

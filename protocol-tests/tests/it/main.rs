@@ -29,6 +29,7 @@ mod fetch;
 mod fetch_waits;
 mod find_coordinator;
 mod framing;
+mod group_metrics;
 mod heartbeat;
 mod http_append;
 mod http_bad_input;

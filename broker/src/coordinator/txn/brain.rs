@@ -52,6 +52,15 @@ enum What {
     Again(Command),
 }
 
+/// How transactional ids stand, counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// How many stand how.
+    pub standings: BTreeMap<Standing, usize>,
+    /// When the oldest transaction began that has not ended.
+    pub oldest: Option<Timestamp>,
+}
+
 impl Brain {
     /// No transactional ids. Those that are idle for `id_expiration_ms` are forgotten; markers carry
     /// `coordinator_epoch`.
@@ -69,6 +78,20 @@ impl Brain {
     /// What is known of a transactional id.
     pub fn transaction(&self, id: &str) -> Option<&Transaction> {
         self.transactions.get(id)
+    }
+
+    /// How all ids stand, counted.
+    pub fn census(&self) -> Census {
+        let mut census = Census::default();
+        for transaction in self.transactions.values() {
+            *census.standings.entry(transaction.standing).or_default() += 1;
+            if transaction.standing == Standing::Ongoing
+                && let Some(started) = transaction.started
+            {
+                census.oldest = Some(census.oldest.map_or(started, |oldest| oldest.min(started)));
+            }
+        }
+        census
     }
 
     /// Whether `producer` in `epoch` may write to `partition` as part of its transaction now.

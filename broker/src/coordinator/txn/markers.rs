@@ -11,6 +11,7 @@ use super::{Brain, Ending, TopicPartition, Transactions};
 use crate::coordinator::runtime::Courier;
 use crate::env::Env;
 use crate::metadata::Image;
+use crate::metrics::Metrics;
 use crate::partition::{AppendError, Marker, Partitions};
 use crate::types::{ProducerEpoch, ProducerId};
 
@@ -48,6 +49,8 @@ pub struct MarkerCourier {
     pub images: watch::Receiver<Arc<Image>>,
     /// The groups.
     pub tell_group: TellGroup,
+    /// Counts ends.
+    pub metrics: Arc<Metrics>,
     /// `producer.id.expiration.ms`.
     pub producer_expiration_ms: i64,
 }
@@ -79,9 +82,11 @@ impl MarkerCourier {
         let groups = ending.groups.iter();
         let groups = groups.map(|group| self.until_done(|| self.tell_group(&ending, group)));
         let (marks, groups) = futures::join!(join_all(marks), join_all(groups));
-        if marks.into_iter().chain(groups).all(|done| done)
-            && let Err(error) = self.transactions.markers_written(&ending).await
-        {
+        if !marks.into_iter().chain(groups).all(|done| done) {
+            return;
+        }
+        self.metrics.transaction.ended(ending.committed);
+        if let Err(error) = self.transactions.markers_written(&ending).await {
             tracing::debug!(%error, id = ending.id, "the end of a transaction is not recorded");
         }
     }

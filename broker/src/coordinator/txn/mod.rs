@@ -20,7 +20,7 @@ use std::sync::Arc;
 use tokio::sync::{RwLock, RwLockReadGuard};
 use trestle_storage::Store;
 
-pub use brain::Brain;
+pub use brain::{Brain, Census};
 pub use commands::{Command, Ending, Reply, TransactionError};
 pub use producer_ids::ProducerIds;
 pub use rows::{Row, STANDINGS, Standing, TopicPartition, Transaction};
@@ -184,6 +184,11 @@ impl Transactions {
         }
     }
 
+    /// How many ids stand how.
+    pub fn census(&self) -> Census {
+        self.coordinator.inspect(Brain::census)
+    }
+
     /// Enters the gate of `id`: until the guard is dropped, no end of its transaction is told.
     pub async fn enter(&self, id: &str) -> RwLockReadGuard<'_, ()> {
         self.gate(id).read().await
@@ -254,6 +259,8 @@ impl Transactions {
     }
 }
 
+#[cfg(test)]
+mod gate_tests;
 #[cfg(test)]
 #[path = "script_tests.rs"]
 mod tests;
