@@ -1,7 +1,9 @@
 //! Groups under simulation: [`crate::sim`] with members that come, go, fall silent and crash.
 //!
-//! What must hold: in a generation no partition has two owners, and generations do not go back; an offset
-//! that was acknowledged is what is read, until something later is committed; what a restart would begin from
+//! What must hold: in a generation no partition has two owners, and generations do not go back; a static member
+//! that another has taken the place of is not served; an offset
+//! that was acknowledged is what is read, until something later is committed; one of a transaction that is
+//! open or was aborted is never read; what a restart would begin from
 //! is what the machine holds; whoever waits is answered.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,6 +59,10 @@ enum Asked {
     /// By whom it was said to be.
     Sync(usize, Caller),
     Commit(Vec<(Place, i64)>),
+    Heartbeat,
+    Leave,
+    /// The end of a producer's transaction, with the offsets in it.
+    Complete(ProducerId, Vec<(Place, i64)>),
     Other,
 }
 
@@ -76,6 +82,14 @@ struct GroupWorld {
     next_offset: i64,
     /// The epoch of each producer.
     producers: BTreeMap<ProducerId, i16>,
+    /// Static members by group and instance id, as their last join was answered.
+    statics: BTreeMap<(Arc<str>, Arc<str>), Arc<str>>,
+    /// Member ids that others have taken the place of.
+    replaced: BTreeSet<Arc<str>>,
+    /// Calls of those, which must not succeed.
+    late: BTreeSet<Ticket>,
+    /// What each producer has sent in a transaction that has not ended: nobody may read it.
+    open: BTreeMap<ProducerId, Vec<(Place, i64)>>,
 }
 
 impl GroupWorld {
@@ -111,6 +125,10 @@ impl GroupWorld {
             offsets: BTreeMap::new(),
             next_offset: 0,
             producers: BTreeMap::from([(ProducerId(1), 0), (ProducerId(2), 0)]),
+            statics: BTreeMap::new(),
+            replaced: BTreeSet::new(),
+            late: BTreeSet::new(),
+            open: BTreeMap::new(),
         }
     }
 
@@ -192,10 +210,14 @@ impl World for GroupWorld {
         if rng.random_ratio(1, 30) {
             caller.generation += rng.random_range(-2..=2);
         }
+        if self.replaced.contains(&caller.member) {
+            self.late.insert(ticket);
+        }
         let (command, asked) = match rng.random_range(0..100) {
             0..30 => {
                 if rng.random_ratio(1, 5) {
                     caller.member = "".into();
+                    self.late.remove(&ticket);
                 }
                 let known = ["range", "sticky", "both"];
                 let known = match rng.random_ratio(1, 10) {
@@ -242,13 +264,13 @@ impl World for GroupWorld {
                 };
                 (Command::Sync(sync), asked)
             }
-            55..70 => (Command::Heartbeat(caller), Asked::Other),
+            55..70 => (Command::Heartbeat(caller), Asked::Heartbeat),
             70..74 => {
                 let leave = Leave {
                     group: caller.group,
                     members: vec![(caller.member, caller.instance)],
                 };
-                (Command::Leave(leave), Asked::Other)
+                (Command::Leave(leave), Asked::Leave)
             }
             74..86 => {
                 let (commit, values) = self.commit(rng, caller);
@@ -258,6 +280,7 @@ impl World for GroupWorld {
                 (Command::Commit(commit), Asked::Commit(values))
             }
             86..91 => {
+                self.late.remove(&ticket);
                 caller.generation = -1;
                 caller.member = "".into();
                 caller.instance = None;
@@ -265,9 +288,7 @@ impl World for GroupWorld {
                 let producer = ProducerId(rng.random_range(1..=2));
                 let epoch =
                     ProducerEpoch(self.producers[&producer] - i16::from(rng.random_ratio(1, 9)));
-                for (place, value) in &values {
-                    self.may_be(place, Some(*value));
-                }
+                self.open.entry(producer).or_default().extend(values);
                 let commit = TxnCommit {
                     commit,
                     producer,
@@ -280,13 +301,19 @@ impl World for GroupWorld {
                 let epoch = self.producers.get_mut(&producer).expect("a producer");
                 *epoch += i16::from(rng.random_ratio(1, 4));
                 let (epoch, committed) = (ProducerEpoch(*epoch), rng.random());
+                // From now on it may be read; or it never is.
+                let values = self.open.remove(&producer).unwrap_or_default();
+                for (place, value) in values.iter().filter(|_| committed) {
+                    self.may_be(place, Some(*value));
+                }
                 let complete = CompleteTxn {
                     producer,
                     epoch,
                     committed,
                     groups: GROUPS.map(Into::into).to_vec(),
                 };
-                (Command::CompleteTxn(complete), Asked::Other)
+                let asked = Asked::Complete(producer, values);
+                (Command::CompleteTxn(complete), asked)
             }
             95..97 => {
                 let fetch = Fetch {
@@ -316,12 +343,34 @@ impl World for GroupWorld {
     }
 
     fn hear(&mut self, ticket: Ticket, reply: &Reply) {
+        if self.late.remove(&ticket) {
+            let done = match reply {
+                Reply::Joined(outcome) => outcome.is_ok(),
+                Reply::Synced(outcome) => outcome.is_ok(),
+                Reply::Done(outcome) => outcome.is_ok(),
+                Reply::Left(outcomes) => outcomes.iter().all(Result::is_ok),
+                Reply::Partitions(Ok(outcomes)) => outcomes[0].1[0].1.is_ok(),
+                _ => false,
+            };
+            let asked = self.asked.get(&ticket);
+            let about_it = !matches!(asked, Some(Asked::Other | Asked::Complete(..)));
+            assert!(
+                !done || !about_it,
+                "a replaced member was served: {reply:?}"
+            );
+        }
         let Some(asked) = self.asked.remove(&ticket) else {
             return;
         };
         match (asked, reply) {
             (Asked::Join(client), Reply::Joined(Ok(joined))) => {
                 let client = &mut self.clients[client];
+                if let Some(instance) = &client.instance {
+                    let key = (client.group.clone(), instance.clone());
+                    let before = self.statics.insert(key, joined.member.clone());
+                    self.replaced
+                        .extend(before.filter(|before| *before != joined.member));
+                }
                 client.member = joined.member.clone();
                 client.generation = joined.generation;
                 let all = joined.members.iter().map(|member| member.member.clone());
@@ -360,6 +409,9 @@ impl World for GroupWorld {
                     }
                 }
             }
+            (Asked::Complete(producer, values), Reply::Done(Err(_))) => {
+                self.open.entry(producer).or_default().extend(values);
+            }
             _ => {}
         }
     }
@@ -384,12 +436,11 @@ impl World for GroupWorld {
             } => {
                 let place = (group.clone(), topic.clone(), *partition);
                 let value = value.as_ref().map(|value| value.offset.offset);
-                if let Some(values) = self.offsets.get(&place) {
-                    assert!(
-                        value.is_none() || values.contains(&value),
-                        "{place:?}: {value:?} was superseded: {values:?}"
-                    );
-                }
+                let values = self.offsets.get(&place);
+                assert!(
+                    value.is_none() || values.is_some_and(|values| values.contains(&value)),
+                    "{place:?}: {value:?} was superseded, or never committed: {values:?}"
+                );
                 // A deletion, or the end of a transaction.
                 self.may_be(&place, value);
             }
@@ -402,8 +453,15 @@ impl World for GroupWorld {
     }
 
     fn crash(&mut self, waiting: &BTreeSet<Ticket>) {
+        // A rebalance that was under way is forgotten, and who was replaced in it is back.
+        self.statics.clear();
+        self.replaced.clear();
+        self.late.clear();
         for ticket in waiting {
-            self.asked.remove(ticket);
+            // The transaction may be open still, and end otherwise.
+            if let Some(Asked::Complete(producer, values)) = self.asked.remove(ticket) {
+                self.open.entry(producer).or_default().extend(values);
+            }
         }
     }
 

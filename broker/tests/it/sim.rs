@@ -53,7 +53,7 @@ pub(crate) fn play<W: World>(world: W, seed: u64) -> String {
         sim.step();
     }
     sim.settle();
-    sim.trace
+    std::mem::take(&mut sim.trace)
 }
 
 /// Plays seeds from 0, as many as `TRESTLE_SIM_SEEDS` says or 200, or the one that `TRESTLE_SIM_SEED`
@@ -91,6 +91,22 @@ struct Commit<M: Machine> {
     rows: Vec<(Vec<u8>, Option<Vec<u8>>)>,
     entities: BTreeSet<String>,
     effects: Vec<M::Effect>,
+}
+
+impl<W: World> Drop for Sim<W> {
+    /// A run that fails shows how it got there.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            show_end(&self.trace);
+        }
+    }
+}
+
+/// The last lines of a run that has failed.
+pub(crate) fn show_end(trace: &str) {
+    let lines: Vec<&str> = trace.lines().collect();
+    let from = lines.len().saturating_sub(60);
+    eprintln!("{}", lines[from..].join("\n"));
 }
 
 struct Parked<R> {

@@ -14,7 +14,7 @@ use trestle::coordinator::machine::{Decision, Machine, Ticket};
 use trestle::coordinator::txn::{Brain, Command, Ending, Reply, TopicPartition, TransactionError};
 use trestle::types::{ProducerEpoch, ProducerId, Timestamp, TopicId};
 
-use crate::sim::{Rows, play_seeds};
+use crate::sim::{Rows, play_seeds, show_end};
 
 const PARTITIONS: i32 = 3;
 const IDS: [&str; 2] = ["a", "b"];
@@ -30,8 +30,16 @@ fn txn_sim() {
         }
         sim.settle();
         sim.judge();
-        sim.trace
+        std::mem::take(&mut sim.trace)
     });
+}
+
+impl Drop for Sim {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            show_end(&self.trace);
+        }
+    }
 }
 
 type Owner = (ProducerId, ProducerEpoch);

@@ -1,5 +1,8 @@
 //! EndTxn (26).
 
+use kafka_protocol::messages::CreatePartitionsRequest;
+use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
+use protocol_tests::calls::topic_name;
 use protocol_tests::transactions::{END_TXN_RAISING, Transactional, init, init_request};
 use protocol_tests::{Broker, Client, codes, unique, wait_until};
 
@@ -188,4 +191,49 @@ fn a_deleted_topic_does_not_hold_the_end_up() {
     }
     let again = init(&mut client, 4, &init_request(&producer.id, 60_000, None));
     assert_eq!(again.error_code, codes::NONE);
+}
+
+/// Partitions that a topic gets while a transaction is open can be part of it, and end with it.
+#[test]
+fn partitions_that_come_during_a_transaction_end_with_it() {
+    let broker = Broker::shared();
+    let mut client = broker.connect();
+    for commit in [true, false] {
+        let topic = unique("txn-grows");
+        client.create_topic(&topic, 1);
+        let mut own = Transactional::new(&mut client);
+        own.add(&mut client, &topic, 0);
+        own.write(&mut client, &topic, 0, &["old"]);
+        assert_eq!(
+            own.try_add(&mut client, &topic, &[1]),
+            [codes::UNKNOWN_TOPIC_OR_PARTITION]
+        );
+        let grown = CreatePartitionsTopic::default()
+            .with_name(topic_name(&topic))
+            .with_count(3)
+            .with_assignments(None);
+        let request = CreatePartitionsRequest::default()
+            .with_timeout_ms(10_000)
+            .with_topics(vec![grown]);
+        assert_eq!(client.call(3, &request).results[0].error_code, codes::NONE);
+        client.wait_for_leaders(&topic, 3);
+        own.add(&mut client, &topic, 2);
+        own.write(&mut client, &topic, 2, &["new"]);
+        // Nobody sees any of it before the end.
+        for partition in [0, 2] {
+            assert_eq!(client.read_committed_text(&topic, partition), [""; 0]);
+        }
+        own.end(&mut client, commit);
+        for (partition, value) in [(0, "old"), (2, "new")] {
+            let seen = client.read_committed_text(&topic, partition);
+            let expected: &[&str] = if commit { &[value] } else { &[] };
+            assert_eq!(seen, expected, "partition {partition}, commit: {commit}");
+        }
+        assert_eq!(
+            client.end_offset(&topic, 1),
+            0,
+            "no marker where nothing was written"
+        );
+        assert_eq!(client.end_offset(&topic, 2), 2, "a record and a marker");
+    }
 }

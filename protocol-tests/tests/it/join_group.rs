@@ -387,3 +387,46 @@ fn settings_hold() {
     assert_eq!(refused.error_code, codes::GROUP_MAX_SIZE_REACHED);
     assert_eq!(members[0].heartbeat(), codes::NONE);
 }
+
+/// A client that vanishes while it waits for a rebalance is a member until its session is over; then the
+/// others go on without it.
+#[test]
+fn who_vanishes_while_joining_is_left_behind() {
+    let broker = Broker::shared();
+    let group = broker.group("join-vanish");
+    let mut stays = vec![Member::new(&broker, &group), Member::new(&broker, &group)];
+    for member in &mut stays {
+        member.request.session_timeout_ms = 60_000;
+    }
+    form(&mut stays);
+    let generation = stays[0].generation;
+    let mut vanishes = Member::new(&broker, &group);
+    vanishes.request.session_timeout_ms = SESSION_MS;
+    // Its connection breaks before the others have come to the rebalance.
+    let pending = vanishes.send_join();
+    stays[0].wait_for_rebalance();
+    drop(pending);
+    let gone = vanishes.id();
+    drop(vanishes);
+    let pending: Vec<_> = stays.iter_mut().map(Member::send_join).collect();
+    for (member, pending) in stays.iter_mut().zip(pending) {
+        member.receive_join(pending);
+    }
+    assert_eq!(stays[0].generation, generation + 1);
+    let lists_it = |member: &Member| {
+        let mut listed = member.joined.members.iter();
+        listed.any(|listed| *listed.member_id == *gone)
+    };
+    assert!(
+        stays.iter().any(lists_it),
+        "its place is kept for a session"
+    );
+    share_out(&mut stays);
+    wait_until("its session to end", || {
+        stays[0].heartbeat() == codes::REBALANCE_IN_PROGRESS
+    });
+    join_all(&mut stays);
+    assert_eq!(stays[0].generation, generation + 2);
+    assert!(!stays.iter().any(lists_it));
+    share_out(&mut stays);
+}
