@@ -1,7 +1,8 @@
 //! The few requests that a load generator sends, built once and sent many times.
 //!
 //! Versions without tagged fields, so that everything has its place: Produce 7, Fetch 4,
-//! Metadata 4, CreateTopics 2, JoinGroup 1, SyncGroup 0, Heartbeat 0, OffsetCommit 2.
+//! Metadata 4, CreateTopics 2, JoinGroup 1, SyncGroup 0, Heartbeat 0, OffsetCommit 2,
+//! InitProducerId 0, AddPartitionsToTxn 0, EndTxn 0.
 
 use anyhow::{Context, Result, bail};
 use bytes::{Buf, BufMut};
@@ -38,6 +39,27 @@ fn put_string(out: &mut Vec<u8>, text: &str) {
 /// A record batch (magic 2, no compression) of `count` records with values of `value_bytes` bytes
 /// that do not compress.
 pub(crate) fn record_batch(count: usize, value_bytes: usize) -> Vec<u8> {
+    batch_of(None, count, value_bytes)
+}
+
+/// A producer with a transactional id.
+#[derive(Clone, Copy)]
+pub(crate) struct Producer {
+    pub(crate) id: i64,
+    pub(crate) epoch: i16,
+}
+
+/// The same in a transaction: the producer's records from `sequence` on.
+pub(crate) fn transactional_batch(
+    producer: Producer,
+    sequence: i32,
+    count: usize,
+    value_bytes: usize,
+) -> Vec<u8> {
+    batch_of(Some((producer, sequence)), count, value_bytes)
+}
+
+fn batch_of(by: Option<(Producer, i32)>, count: usize, value_bytes: usize) -> Vec<u8> {
     let mut records = Vec::with_capacity(count * (value_bytes + 16));
     let mut noise = 0x9E37_79B9_7F4A_7C15_u64;
     let mut value = vec![0; value_bytes];
@@ -61,13 +83,15 @@ pub(crate) fn record_batch(count: usize, value_bytes: usize) -> Vec<u8> {
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |d| d.as_millis() as i64);
     let mut checked = Vec::with_capacity(records.len() + 40);
-    checked.put_i16(0); // attributes
+    checked.put_i16(if by.is_some() { 0x10 } else { 0 }); // attributes
     checked.put_i32(count as i32 - 1);
     checked.put_i64(now_ms);
     checked.put_i64(now_ms);
-    checked.put_i64(-1); // producer id
-    checked.put_i16(-1);
-    checked.put_i32(-1);
+    let nobody = Producer { id: -1, epoch: -1 };
+    let (producer, sequence) = by.unwrap_or((nobody, -1));
+    checked.put_i64(producer.id);
+    checked.put_i16(producer.epoch);
+    checked.put_i32(sequence);
     checked.put_i32(count as i32);
     checked.put_slice(&records);
     let mut batch = Vec::with_capacity(checked.len() + 21);
@@ -104,15 +128,89 @@ pub(crate) fn produce(topic: &str, partition: i32, batch: &[u8]) -> Frame {
     Frame::new(0, 7, &body)
 }
 
-/// Checks the answer to [`produce`].
+/// The same in the transaction of `id`: a batch for each partition from 0 on.
+pub(crate) fn produce_in_transaction(id: &str, topic: &str, batches: &[Vec<u8>]) -> Frame {
+    let mut body = Vec::new();
+    put_string(&mut body, id);
+    body.put_i16(-1);
+    body.put_i32(30_000);
+    body.put_i32(1);
+    put_string(&mut body, topic);
+    body.put_i32(batches.len() as i32);
+    for (partition, batch) in batches.iter().enumerate() {
+        body.put_i32(partition as i32);
+        body.put_i32(batch.len() as i32);
+        body.put_slice(batch);
+    }
+    Frame::new(0, 7, &body)
+}
+
+/// InitProducerId 0 of a transactional id.
+pub(crate) fn init_producer(id: &str) -> Frame {
+    let mut body = Vec::new();
+    put_string(&mut body, id);
+    body.put_i32(60_000);
+    Frame::new(22, 0, &body)
+}
+
+/// Reads the answer to [`init_producer`].
+pub(crate) fn producer(mut body: &[u8]) -> Result<Producer> {
+    body.get_i32();
+    match body.get_i16() {
+        0 => Ok(Producer {
+            id: body.get_i64(),
+            epoch: body.get_i16(),
+        }),
+        code => bail!("InitProducerId answered error code {code}"),
+    }
+}
+
+fn transactional(id: &str, producer: Producer) -> Vec<u8> {
+    let mut body = Vec::new();
+    put_string(&mut body, id);
+    body.put_i64(producer.id);
+    body.put_i16(producer.epoch);
+    body
+}
+
+/// AddPartitionsToTxn 0: the first `count` partitions.
+pub(crate) fn add_partitions(id: &str, producer: Producer, topic: &str, count: i32) -> Frame {
+    let mut body = transactional(id, producer);
+    body.put_i32(1);
+    put_string(&mut body, topic);
+    body.put_i32(count);
+    for partition in 0..count {
+        body.put_i32(partition);
+    }
+    Frame::new(24, 0, &body)
+}
+
+/// EndTxn 0, a commit.
+pub(crate) fn commit_transaction(id: &str, producer: Producer) -> Frame {
+    let mut body = transactional(id, producer);
+    body.put_i8(1);
+    Frame::new(26, 0, &body)
+}
+
+/// The error code that the answer to [`commit_transaction`] begins with, after the throttle time.
+pub(crate) fn code_after_throttle(mut body: &[u8]) -> i16 {
+    body.get_i32();
+    body.get_i16()
+}
+
+/// Checks the answer to [`produce`] and [`produce_in_transaction`].
 pub(crate) fn produced(mut body: &[u8]) -> Result<()> {
     body.get_i32();
     let topic = usize::from(body.get_u16());
-    body.advance(topic + 8);
-    match body.get_i16() {
-        0 => Ok(()),
-        code => bail!("Produce answered error code {code}"),
+    body.advance(topic);
+    for _ in 0..body.get_i32() {
+        body.advance(4);
+        match body.get_i16() {
+            0 => body.advance(24),
+            code => bail!("Produce answered error code {code}"),
+        }
     }
+    Ok(())
 }
 
 /// Fetch 4 of one partition.
@@ -323,6 +421,22 @@ pub(crate) fn commit_offset(group: &str, topic: &str, partition: i32, offset: i6
 /// The error code that the answers to [`heartbeat`] and [`sync_group`] begin with.
 pub(crate) fn code(mut body: &[u8]) -> i16 {
     body.get_i16()
+}
+
+/// Checks the answer to [`add_partitions`].
+pub(crate) fn added(mut body: &[u8]) -> Result<()> {
+    body.get_i32();
+    for _ in 0..body.get_i32() {
+        get_string(&mut body)?;
+        for _ in 0..body.get_i32() {
+            body.get_i32();
+            match body.get_i16() {
+                0 => {}
+                code => bail!("AddPartitionsToTxn answered error code {code}"),
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Checks the answer to [`commit_offset`].

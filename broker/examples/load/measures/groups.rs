@@ -1,9 +1,16 @@
 //! What groups cost: members that beat, a rebalance, commits of offsets.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
 use futures::future::try_join_all;
+use rand::SeedableRng;
+use trestle::config::Config;
+use trestle::coordinator::group::assignor::{Assignor, Question, Subscriber};
+use trestle::coordinator::group::commands::{Caller, Command, Join, Reply, Sync};
+use trestle::coordinator::group::{Groups, Limits};
+use trestle::coordinator::machine::{Machine, Ticket};
 
 use super::{Bench, TOPIC, create};
 use crate::report::{Report, Target};
@@ -126,6 +133,83 @@ pub(super) async fn members(bench: &Bench, report: &mut Report) -> Result<()> {
     );
     let rate = beats / began.elapsed().as_secs_f64();
     report.figure("members", "heartbeats", rate, "a second", Target::None);
+    heartbeats_alone(groups, report)
+}
+
+/// The time of heartbeats in the coordinator alone, in this process, with as many members.
+fn heartbeats_alone(groups: u64, report: &mut Report) -> Result<()> {
+    let mut limits = Limits::new(&Config::default());
+    limits.initial_rebalance_delay_ms = 1;
+    let mut machine = Groups::new(limits);
+    let mut rng = rand::rngs::StdRng::seed_from_u64(0);
+    let (mut now, mut tickets) = (0, 0);
+    let mut callers: Vec<Caller> = Vec::new();
+    for number in 0..groups {
+        let group: Arc<str> = format!("group-{number}").into();
+        let joins = (0..10).map(|_| {
+            Command::Join(Join {
+                caller: Caller {
+                    group: group.clone(),
+                    generation: -1,
+                    ..Caller::default()
+                },
+                client_id: "load".into(),
+                client_host: "/127.0.0.1".into(),
+                session_timeout_ms: SESSION_MS,
+                rebalance_timeout_ms: SESSION_MS,
+                protocol_type: "consumer".into(),
+                protocols: vec![("range".into(), bytes::Bytes::from_static(b"\0\0"))],
+                id_required: false,
+                skips_assignment: false,
+            })
+        });
+        for join in joins {
+            tickets += 1;
+            machine.decide(now, &mut rng, Ticket(tickets), join);
+        }
+        now += 1;
+        for answer in machine.expire(now, &mut rng).answers {
+            let Reply::Joined(Ok(joined)) = answer.reply else {
+                bail!("JoinGroup was refused");
+            };
+            let caller = Caller {
+                group: group.clone(),
+                member: joined.member.clone(),
+                instance: None,
+                generation: joined.generation,
+            };
+            if joined.leader == joined.member {
+                let sync = Sync {
+                    caller: caller.clone(),
+                    protocol_type: None,
+                    protocol: None,
+                    assignments: Vec::new(),
+                };
+                tickets += 1;
+                let decided = machine.decide(now, &mut rng, Ticket(tickets), Command::Sync(sync));
+                decided.rows.iter().for_each(|row| machine.apply(row));
+            }
+            callers.push(caller);
+        }
+    }
+    let rounds = 20;
+    let began = Instant::now();
+    for _ in 0..rounds {
+        now += 1;
+        for caller in &callers {
+            let beat = Command::Heartbeat(caller.clone());
+            let decided = machine.decide(now, &mut rng, Ticket(0), beat);
+            if !matches!(decided.answers[0].reply, Reply::Done(Ok(()))) {
+                bail!("Heartbeat was refused");
+            }
+        }
+    }
+    let each = began.elapsed().as_secs_f64() * 1e6 / (rounds * callers.len()) as f64;
+    let what = format!(
+        "a heartbeat in the coordinator alone, {} members",
+        callers.len()
+    );
+    report.figure("members", &what, each, "µs", Target::None);
     Ok(())
 }
 
@@ -160,6 +244,49 @@ pub(super) async fn rebalance(bench: &Bench, report: &mut Report) -> Result<()> 
     }
     let what = format!("{size} members, from the leader's join to everybody's assignment");
     report.figure("rebalance", &what, took, "s", Target::AtMost(2.0));
+    Ok(())
+}
+
+/// The time of the assignors alone, in this process.
+pub(super) fn assignors(report: &mut Report) -> Result<()> {
+    const PARTITIONS: i32 = 10_000;
+    const MEMBERS: usize = 1_000;
+    for topics in [1, 100] {
+        let all = Subscriber {
+            topics: (0..topics).collect(),
+            held: Vec::new(),
+        };
+        let mut fresh = Question {
+            topics: vec![PARTITIONS / topics as i32; topics as usize],
+            members: vec![all; MEMBERS],
+        };
+        for assignor in [Assignor::Uniform, Assignor::Range] {
+            fresh
+                .members
+                .iter_mut()
+                .for_each(|member| member.held.clear());
+            for what in ["first", "one member more"] {
+                let began = Instant::now();
+                let shares = assignor.assign(&fresh);
+                let took = began.elapsed().as_secs_f64() * 1e3;
+                let given: usize = shares.iter().map(Vec::len).sum();
+                if given != PARTITIONS as usize {
+                    bail!("{given} partitions were given");
+                }
+                let what = format!("{}, {topics} topics, {what}", assignor.name());
+                report.figure("assignors", &what, took, "ms", Target::AtMost(50.0));
+                for (member, share) in fresh.members.iter_mut().zip(shares) {
+                    member.held = share;
+                }
+                let late = Subscriber {
+                    held: Vec::new(),
+                    ..fresh.members[0].clone()
+                };
+                fresh.members.push(late);
+            }
+            fresh.members.truncate(MEMBERS);
+        }
+    }
     Ok(())
 }
 

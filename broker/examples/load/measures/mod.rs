@@ -4,6 +4,7 @@ mod consume;
 mod footprint;
 mod groups;
 mod produce;
+mod transactions;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -101,6 +102,16 @@ pub(crate) const ALL: &[Measure] = &[
         name: "commits",
         about: "64 connections that commit offsets, without fsync",
         run: |b, r| Box::pin(groups::commits(b, r)),
+    },
+    Measure {
+        name: "transactions",
+        about: "transactions of 10 partitions and 100 records, one after another",
+        run: |b, r| Box::pin(transactions::one_by_one(b, r)),
+    },
+    Measure {
+        name: "assignors",
+        about: "10,000 partitions shared out to 1,000 members",
+        run: |_, r| Box::pin(async { groups::assignors(r) }),
     },
     Measure {
         name: "sockets",
