@@ -128,11 +128,12 @@ class Reader:
 
 
 class AioMember(Member, ConsumerRebalanceListener):
-    def __init__(self, group, topic, protocol="eager", instance=None, session_ms=30_000, reset="earliest", records=None, commits=True, read=True, committed=False):
+    def __init__(self, group, topic, protocol="eager", instance=None, session_ms=30_000, reset="earliest", records=None, commits=True, read=True, committed=False, metadata_ms=None):
         super().__init__(topic, records)
         self.commits = commits
         level = "read_committed" if committed else "read_uncommitted"
         settings = {"group_instance_id": instance} if instance else {}
+        settings |= {"metadata_max_age_ms": metadata_ms} if metadata_ms else {}
         settings |= {"group_id": group, "session_timeout_ms": session_ms, "heartbeat_interval_ms": 500}
         settings |= {"auto_offset_reset": reset, "enable_auto_commit": False, "isolation_level": level, "max_poll_interval_ms": 60_000}
         self.consumer = started(lambda: AIOKafkaConsumer(bootstrap_servers=BOOTSTRAP, partition_assignment_strategy=(RangePartitionAssignor,), **settings))
@@ -184,6 +185,7 @@ class Client:
     unavailable = {"eos.chain": "this client sends a transaction's offsets without the member's generation (KIP-447), so a chain with more than one member cannot be exact"}
     if "group_instance_id" not in inspect.signature(AIOKafkaConsumer).parameters:
         unavailable["group.static"] = "static membership came with 0.11"
+    refreshes = True
     protocols = {"eager"}
     rejoins = False
     empty_records = False

@@ -134,7 +134,7 @@ class Reader:
 
 
 class ConfluentMember(Member):
-    def __init__(self, group, topic, protocol="eager", instance=None, session_ms=30_000, reset="earliest", records=None, commits=True, read=True, committed=False):
+    def __init__(self, group, topic, protocol="eager", instance=None, session_ms=30_000, reset="earliest", records=None, commits=True, read=True, committed=False, metadata_ms=None):
         super().__init__(topic, records)
         settings = {"group.id": group, "enable.auto.commit": False, "auto.offset.reset": reset}
         settings |= {"isolation.level": "read_committed" if committed else "read_uncommitted"}
@@ -145,6 +145,8 @@ class ConfluentMember(Member):
             settings |= {"partition.assignment.strategy": strategy, "session.timeout.ms": session_ms, "heartbeat.interval.ms": 500}
         if instance:
             settings |= {"group.instance.id": instance}
+        if metadata_ms:
+            settings |= {"topic.metadata.refresh.interval.ms": metadata_ms}
         self.commits = commits
         self.consumer = Consumer(config(**settings))
         self.consumer.subscribe(
@@ -212,6 +214,7 @@ class Client:
     name = "confluent-kafka"
     version = f"{confluent_kafka.version()[0] if isinstance(confluent_kafka.version(), tuple) else confluent_kafka.version()} (librdkafka {confluent_kafka.libversion()[0]})"
     unavailable = {}
+    refreshes = True
     # KIP-848 came with 2.4, in preview, and was complete with 2.12.
     protocols = {"eager", "cooperative"} | ({"kip848"} if confluent_kafka.libversion()[1] >= 0x020C0000 else set())
     rejoins = False

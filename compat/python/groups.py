@@ -97,6 +97,49 @@ class Groups:
         self.join("kip848")
         return self.leave("kip848")
 
+    def rolling(self):
+        """Member by member, each new one beside the old ones, to KIP-848 and back."""
+        self.need("kip848")
+        topic, group, records, count = new_topic(PARTITIONS), fresh_name("group"), [], 0
+        members = self.members(2, group, topic, records)
+        try:
+            for protocol in ("kip848", "eager"):
+                for _ in range(2):
+                    members.append(self.client.member(group, topic, records=records, protocol=protocol, session_ms=SESSION_MS))
+                    self.settled(members)
+                    self.each_once(records, self.feed(topic, count, 300), members)
+                    # While a member of the new protocol is there the group is no classic one.
+                    expect("the group is a classic one", control("group", group)["state"] != "Dead", False)
+                    members.pop(0).close()
+                    self.settled(members)
+                    self.each_once(records, self.feed(topic, count + 300, 300), members)
+                    count += 600
+                classic = control("group", group)["state"] != "Dead"
+                expect("the group is a classic one", classic, protocol == "eager")
+        finally:
+            self.close(members)
+
+    def grow(self):
+        if not getattr(self.client, "refreshes", False):
+            raise NotAvailable("this client's members cannot be told how often to look at topics")
+        topic, group, records = new_topic(PARTITIONS // 2), fresh_name("group"), []
+        members = [self.client.member(group, topic, records=records, session_ms=SESSION_MS, metadata_ms=1000) for _ in range(2)]
+        try:
+            wait_for(
+                lambda: f"half of the partitions, {[sorted(m.owned) for m in members]} {[str(m.failed) for m in members if m.failed]}",
+                lambda: sorted(p for m in members for p in m.owned) == list(range(PARTITIONS // 2)),
+            )
+            control("grow", topic, PARTITIONS)
+            began = time.monotonic()
+            # Before anybody knows of them.
+            everything = self.feed(topic, 0, 300)
+            self.settled(members)
+            took = time.monotonic() - began
+            self.each_once(records, everything, members)
+        finally:
+            self.close(members)
+        return f"known after {took:.1f} s"
+
     def kill(self):
         topic, group, records = new_topic(PARTITIONS), fresh_name("group"), []
         member = self.client.member(group, topic, records=records, session_ms=6000)
@@ -221,6 +264,8 @@ def scenarios(shared):
         ("group.cooperative", g.cooperative),
         ("group.static", g.static),
         ("group.kip848", g.kip848),
+        ("group.rolling", g.rolling),
+        ("group.grow", g.grow),
         ("group.offsets", g.offsets),
         ("group.restart", g.restart),
     ]

@@ -5,6 +5,7 @@ A client is a module-level CLIENT with
     name, version
     unavailable                     scenario -> reason, for what the client does not have
     protocols                       of group members: "eager", "cooperative", "kip848"
+    refreshes                       whether members take metadata_ms (how often to look at topics); False if not there
     rejoins                         whether a member joins again, under its own id, when its connection breaks
     metadata(topic=None)            ([address], {topic: [leader]})
     producer(**options)             a Producer; options: codec, acks, idempotent, linger_ms, records (in

@@ -6,6 +6,7 @@ Requests are words separated by spaces:
     crash                            kill -9 and start it again
     settings NAME=VALUE ...          restart with these broker settings; none: the defaults
     create TOPIC PARTITIONS [NAME=VALUE ...]
+    grow TOPIC PARTITIONS            give it partitions until it has so many
     batches TOPIC PARTITION          what is stored: base offset, records, codec, producer id
     group GROUP                      a classic group's state and the ids of its members
 
@@ -32,6 +33,8 @@ def _answer(broker, verb, *words):
         broker.change(_pairs(words))
     elif verb == "create":
         wire.create_topic(broker.address, words[0], int(words[1]), _pairs(words[2:]))
+    elif verb == "grow":
+        wire.grow_topic(broker.address, words[0], int(words[1]))
     elif verb == "batches":
         return wire.batches(broker.address, words[0], int(words[1]))
     elif verb == "group":

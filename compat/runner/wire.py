@@ -72,6 +72,17 @@ def create_topic(address, topic, partitions, configs):
         time.sleep(0.02)
 
 
+def grow_topic(address, topic, partitions):
+    """CreatePartitions v0: so many in all."""
+    body = struct.pack(">i", 1) + _string(topic) + struct.pack(">ii", partitions, -1)
+    reader = call(address, 37, 0, body + struct.pack(">i?", 30_000, False))
+    reader.take("ii")
+    reader.string()
+    error = reader.take("h")
+    if error:
+        raise WireError(f"CreatePartitions {topic}: error code {error}")
+
+
 def leaders(address, topic):
     """Leader id of each partition of a topic (Metadata v4, without creating it)."""
     reader = call(address, 3, 4, struct.pack(">i", 1) + _string(topic) + struct.pack(">?", False))

@@ -317,6 +317,9 @@ func (client) Member(o model.MemberOptions) (model.Member, error) {
 	if o.Protocol != "kip848" {
 		more = append(more, kgo.SessionTimeout(o.Session), kgo.HeartbeatInterval(500*time.Millisecond))
 	}
+	if o.Refresh > 0 {
+		more = append(more, kgo.MetadataMaxAge(o.Refresh))
+	}
 	if o.Latest {
 		more = append(more, kgo.ConsumeResetOffset(kgo.NewOffset().AtEnd()))
 	}

@@ -78,6 +78,7 @@ type MemberOptions struct {
 	Protocol     string // "" is eager; "cooperative", "kip848"
 	Instance     string
 	Session      time.Duration
+	Refresh      time.Duration // how often to look at topics; 0 is the client's own
 	Latest       bool
 	NoCommits    bool
 	Records      *Records

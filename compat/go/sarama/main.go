@@ -342,6 +342,9 @@ func (client) Member(o model.MemberOptions) (model.Member, error) {
 	c.Consumer.Group.Session.Timeout = o.Session
 	c.Consumer.Group.Heartbeat.Interval = 500 * time.Millisecond
 	c.Consumer.Group.InstanceId = o.Instance
+	if o.Refresh > 0 {
+		c.Metadata.RefreshFrequency = o.Refresh
+	}
 	c.Consumer.Group.Rebalance.Retry.Max = 100
 	c.Consumer.Group.Rebalance.Retry.Backoff = 100 * time.Millisecond
 	c.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{sarama.NewBalanceStrategyRange()}

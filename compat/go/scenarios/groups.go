@@ -33,6 +33,8 @@ func (s *shared) groups() []scenario {
 		{"group.cooperative", s.cooperative},
 		{"group.static", s.static},
 		{"group.kip848", func() string { s.need("kip848"); s.join("kip848"); return s.leave("kip848") }},
+		{"group.rolling", s.rolling},
+		{"group.grow", s.grow},
 		{"group.offsets", s.offsets},
 		{"group.restart", s.groupRestart},
 	}
@@ -180,6 +182,53 @@ func (s *shared) leave(protocol string) string {
 	took := time.Since(began)
 	eachOnce(records, s.feed(topic, 600, 600), members)
 	return fmt.Sprintf("taken over after %d ms", took.Milliseconds())
+}
+
+// rolling upgrades member by member, each new one beside the old ones, to KIP-848 and back.
+func (s *shared) rolling() string {
+	s.need("kip848")
+	topic, group, records, count := newTopic(partitions), freshName("group"), &model.Records{}, 0
+	options := model.MemberOptions{Group: group, Topic: topic, Records: records, Session: session}
+	members := s.members(2, options)
+	defer func() { closeAll(&members) }()
+	for _, protocol := range []string{"kip848", ""} {
+		options.Protocol = protocol
+		for range 2 {
+			members = append(members, got(s.client.Member(options)))
+			settled(members, settles)
+			count = s.feed(topic, count, 300)
+			eachOnce(records, count, members)
+			// While a member of the new protocol is there the group is no classic one.
+			s.kind(group, "kip848")
+			first := members[0]
+			members = members[1:]
+			first.Close()
+			settled(members, settles)
+			count = s.feed(topic, count, 300)
+			eachOnce(records, count, members)
+		}
+		s.kind(group, protocol)
+	}
+	return ""
+}
+
+// grow gives a topic partitions under the members of a group.
+func (s *shared) grow() string {
+	topic, records := newTopic(partitions/2), &model.Records{}
+	options := model.MemberOptions{Group: freshName("group"), Topic: topic, Records: records, Session: session, Refresh: time.Second}
+	members := []model.Member{got(s.client.Member(options)), got(s.client.Member(options))}
+	defer closeAll(&members)
+	waitFor(func() string { return "half of the partitions" }, settles, func() bool {
+		return len(members[0].Log().Owned())+len(members[1].Log().Owned()) == partitions/2
+	})
+	control("grow", topic, partitions)
+	began := time.Now()
+	// Before anybody knows of them.
+	count := s.feed(topic, 0, 300)
+	settled(members, settles)
+	took := time.Since(began)
+	eachOnce(records, count, members)
+	return fmt.Sprintf("known after %.1f s", took.Seconds())
 }
 
 func (s *shared) kill() string {

@@ -36,6 +36,8 @@ final class Groups {
                 new Scenario("group.cooperative", Groups::cooperative),
                 new Scenario("group.static", Groups::statics),
                 new Scenario("group.kip848", Groups::kip848),
+                new Scenario("group.rolling", Groups::rolling),
+                new Scenario("group.grow", Groups::grow),
                 new Scenario("group.offsets", Groups::offsets),
                 new Scenario("group.restart", Groups::restart));
     }
@@ -130,15 +132,80 @@ final class Groups {
         return "taken over after " + took + " ms";
     }
 
-    private static String kip848() throws Exception {
+    private static void needKip848() {
         if (!Client.hasClass("org.apache.kafka.clients.consumer.GroupProtocol")) {
             throw new Harness.NotAvailable("KIP-848 came with 3.7");
         }
         if (System.getenv("COMPAT_VERSION").startsWith("3.")) {
             throw new Harness.NotAvailable("KIP-848 in 3.x is a preview that Kafka 4 does not take either");
         }
+    }
+
+    private static String kip848() throws Exception {
+        needKip848();
         join("kip848");
         return leave("kip848");
+    }
+
+    private static boolean isClassic(String group) throws Exception {
+        // DescribeGroups knows classic groups only.
+        return !control("group", group).contains("Dead");
+    }
+
+    /** Member by member, each new one beside the old ones, to KIP-848 and back. */
+    private static String rolling() throws Exception {
+        needKip848();
+        String topic = newTopic(PARTITIONS);
+        String group = freshName("group");
+        List<ConsumerRecord<byte[], byte[]>> records = Member.list();
+        List<Member> members = members(2, group, topic, records, "eager");
+        try {
+            int count = 0;
+            for (String protocol : List.of("kip848", "eager")) {
+                for (int i = 0; i < 2; i++) {
+                    members.add(new Member(group, topic, records, true, options(protocol)));
+                    settled(members, SETTLES_S);
+                    count = feed(topic, count, 300);
+                    eachOnce(records, count, members);
+                    // While a member of the new protocol is there the group is no classic one.
+                    expect("the group is a classic one", isClassic(group), false);
+                    members.remove(0).close();
+                    settled(members, SETTLES_S);
+                    count = feed(topic, count, 300);
+                    eachOnce(records, count, members);
+                }
+                expect("the group is a classic one", isClassic(group), protocol.equals("eager"));
+            }
+        } finally {
+            close(members);
+        }
+        return "";
+    }
+
+    /** A topic gets partitions under the members of a group. */
+    private static String grow() throws Exception {
+        String topic = newTopic(PARTITIONS / 2);
+        String group = freshName("group");
+        List<ConsumerRecord<byte[], byte[]>> records = Member.list();
+        List<Member> members = new ArrayList<>();
+        double took;
+        try {
+            for (int i = 0; i < 2; i++) {
+                members.add(new Member(group, topic, records, true, Client.plus(options("eager"), "metadata.max.age.ms", 1000)));
+            }
+            waitFor(() -> "half of the partitions " + members.stream().map(m -> m.failed).collect(Collectors.toList()), SETTLES_S,
+                    () -> members.stream().mapToInt(m -> m.owned.size()).sum() == PARTITIONS / 2);
+            control("grow", topic, PARTITIONS);
+            long began = System.nanoTime();
+            // Before anybody knows of them.
+            int count = feed(topic, 0, 300);
+            settled(members, SETTLES_S);
+            took = (System.nanoTime() - began) / 1e9;
+            eachOnce(records, count, members);
+        } finally {
+            close(members);
+        }
+        return String.format("known after %.1f s", took);
     }
 
     private static String kill() throws Exception {
