@@ -132,7 +132,7 @@ final class Groups {
         return "taken over after " + took + " ms";
     }
 
-    private static void needKip848() {
+    private static void needKip848() throws Harness.NotAvailable {
         if (!Client.hasClass("org.apache.kafka.clients.consumer.GroupProtocol")) {
             throw new Harness.NotAvailable("KIP-848 came with 3.7");
         }
