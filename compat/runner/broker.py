@@ -40,6 +40,7 @@ class Broker:
     """One broker process; `log`, a path, is what it said."""
 
     name = "broker"
+    second = None
 
     def start(self):
         """Starts with the settings of `self.settings`; returns when it serves at `self.address`."""
@@ -54,8 +55,9 @@ class Broker:
         raise NotImplementedError
 
     def close(self):
-        """Stops, and removes what the broker left on disk."""
-        raise NotImplementedError
+        """Stops, and removes what the broker left on disk; the second one too."""
+        if self.second:
+            self.second.close()
 
     def stop(self):
         """A clean stop: SIGTERM and wait."""
@@ -78,6 +80,13 @@ class Broker:
         """kill -9, and up again."""
         self._end(signal.SIGKILL)
         self.start()
+
+    def another(self):
+        """The address of a second broker like this one, which is started when it is first asked for."""
+        if not self.second:
+            self.second = type(self)()
+            self.second.start()
+        return self.second.address
 
     def change(self, settings):
         """Restarts with other broker settings; an empty dict brings back the defaults."""
@@ -128,6 +137,7 @@ class Trestle(Broker):
         return self.process is None or self.process.poll() is not None
 
     def close(self):
+        super().close()
         self.stop()
         shutil.rmtree(self.dir, ignore_errors=True)
 
@@ -203,6 +213,7 @@ class Kafka(Broker):
         return pathlib.Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
 
     def close(self):
+        super().close()
         if self.address:
             subprocess.run([str(self.scripts / "stop"), self.address])
 

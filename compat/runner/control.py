@@ -8,6 +8,7 @@ Requests are words separated by spaces:
     create TOPIC PARTITIONS [NAME=VALUE ...]
     grow TOPIC PARTITIONS            give it partitions until it has so many
     batches TOPIC PARTITION          what is stored: base offset, records, codec, producer id
+    another                          starts a second broker of the same kind, once, and answers its address
     group GROUP                      a classic group's state and the ids of its members
 
 The answer is {"ok": ...} or {"error": "..."}.
@@ -33,8 +34,13 @@ def _answer(broker, verb, *words):
         broker.change(_pairs(words))
     elif verb == "create":
         wire.create_topic(broker.address, words[0], int(words[1]), _pairs(words[2:]))
+<<<<<<< ours
     elif verb == "grow":
         wire.grow_topic(broker.address, words[0], int(words[1]))
+=======
+    elif verb == "another":
+        return broker.another()
+>>>>>>> theirs
     elif verb == "batches":
         return wire.batches(broker.address, words[0], int(words[1]))
     elif verb == "group":

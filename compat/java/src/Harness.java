@@ -113,7 +113,9 @@ public final class Harness {
             thread.setDaemon(true);
             thread.start();
             boolean goesOn = scenario.name().equals("eos.chain") || scenario.name().startsWith("streams");
-            int limit = LIMIT_S + (goesOn ? 2 * SECONDS : 0);
+            // Workers are processes of their own, which start several times.
+            boolean starts = scenario.name().startsWith("connect") || scenario.name().startsWith("mirror");
+            int limit = LIMIT_S + (goesOn ? 2 * SECONDS : 0) + (starts ? LIMIT_S : 0);
             try {
                 note = outcome.get(limit, TimeUnit.SECONDS);
             } catch (TimeoutException e) {

@@ -2,6 +2,7 @@ package trestle.compat;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 
 /** Every scenario that this client has, in the order of scenarios.txt. */
 public final class Main {
@@ -11,10 +12,16 @@ public final class Main {
             return;
         }
         List<Harness.Scenario> all = new ArrayList<>();
-        if (System.getenv("COMPAT_CLIENT").equals("kafka-streams")) {
-            // Compiled only where its jars are.
-            Class<?> wordCount = Class.forName("trestle.compat.streams.WordCount");
-            all.add(new Harness.Scenario("streams.word-count", (Harness.Body) wordCount.getMethod("scenario").invoke(null)));
+        // Compiled only where their jars are.
+        Map<String, List<String>> frameworks = Map.of("kafka-streams", List.of("streams.WordCount", "streams.State"), "kafka-connect", List.of("connect.Distributed", "connect.Mirror"));
+        List<String> framework = frameworks.get(System.getenv("COMPAT_CLIENT"));
+        if (framework != null) {
+            for (String name : framework) {
+                Class<?> found = Class.forName("trestle.compat." + name);
+                for (Object scenario : (List<?>) found.getMethod("scenarios").invoke(null)) {
+                    all.add((Harness.Scenario) scenario);
+                }
+            }
         } else {
             all.addAll(Basic.scenarios());
             all.addAll(Groups.scenarios());

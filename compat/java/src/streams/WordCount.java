@@ -48,8 +48,8 @@ public final class WordCount {
     }
 
     /** What Main runs. */
-    public static Harness.Body scenario() {
-        return WordCount::run;
+    public static List<Harness.Scenario> scenarios() {
+        return List.of(new Harness.Scenario("streams.word-count", WordCount::run));
     }
 
     private static String run() throws Exception {
