@@ -34,13 +34,10 @@ def _answer(broker, verb, *words):
         broker.change(_pairs(words))
     elif verb == "create":
         wire.create_topic(broker.address, words[0], int(words[1]), _pairs(words[2:]))
-<<<<<<< ours
     elif verb == "grow":
         wire.grow_topic(broker.address, words[0], int(words[1]))
-=======
     elif verb == "another":
         return broker.another()
->>>>>>> theirs
     elif verb == "batches":
         return wire.batches(broker.address, words[0], int(words[1]))
     elif verb == "group":
