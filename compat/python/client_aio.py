@@ -10,13 +10,16 @@ import aiokafka
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition, errors
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import OffsetAndMetadata
-from model import Fenced, Member, Producer, Record, Refused
+from model import Admin, Fenced, Member, Producer, Record, Refused
 
 from runner.client import BOOTSTRAP
 
 try:
+    from aiokafka.admin import NewPartitions, NewTopic
+    from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
     from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 except ImportError:  # until 0.9 from kafka-python
+    from kafka.admin import ConfigResource, ConfigResourceType, NewPartitions, NewTopic
     from kafka.coordinator.assignors.range import RangePartitionAssignor
 
 WAIT_S = 60
@@ -110,6 +113,7 @@ async def poll(consumer, seconds):
 
 class Reader:
     def __init__(self, topic, partitions, starts=None, committed=False):
+        self.topic = topic
         level = "read_committed" if committed else "read_uncommitted"
         self.consumer = started(lambda: AIOKafkaConsumer(bootstrap_servers=BOOTSTRAP, isolation_level=level, auto_offset_reset="earliest", enable_auto_commit=False))
 
@@ -122,6 +126,25 @@ class Reader:
 
     def poll(self, seconds):
         return wait(poll(self.consumer, seconds))
+
+    def seek(self, partition, offset):
+        where = TopicPartition(self.topic, partition)
+
+        async def seek():
+            if offset == "beginning":
+                await self.consumer.seek_to_beginning(where)
+            elif offset == "end":
+                await self.consumer.seek_to_end(where)
+            else:
+                self.consumer.seek(where, offset)
+
+        wait(seek())
+
+    def pause(self, partitions):
+        LOOP.call_soon_threadsafe(lambda: self.consumer.pause(*(TopicPartition(self.topic, p) for p in partitions)))
+
+    def resume(self, partitions):
+        LOOP.call_soon_threadsafe(lambda: self.consumer.resume(*(TopicPartition(self.topic, p) for p in partitions)))
 
     def close(self):
         wait(self.consumer.stop())
@@ -179,6 +202,74 @@ class AioMember(Member, ConsumerRebalanceListener):
         wait(self.consumer.stop())
 
 
+class AioAdmin(Admin):
+    """Most of its answers are the broker's responses, whose error codes a user has to look at."""
+
+    unavailable = {"by_id": "topics are described by name", "delete_group": "this client deletes no groups"}
+    if not hasattr(AIOKafkaAdminClient, "delete_records"):
+        unavailable["delete_records"] = "deleting records came with 0.9"
+
+    def asked(self, question):
+        async def ask():
+            admin = AIOKafkaAdminClient(bootstrap_servers=BOOTSTRAP)
+            await admin.start()
+            try:
+                return await question(admin)
+            finally:
+                await admin.close()
+
+        try:
+            return wait(ask())
+        except (errors.KafkaError, ValueError) as e:
+            raise refused(e) from e
+
+    def _checked(self, answers):
+        """Of a list of (name, code, message)."""
+        for _, code, *message in answers:
+            if code:
+                raise Refused(f"{errors.for_code(code).__name__}: {message[0] if message else ''}")
+
+    def create(self, topic, partitions=1, replicas=1, configs=None):
+        wanted = NewTopic(topic, partitions, replicas, topic_configs=configs)
+        self._checked(self.asked(lambda a: a.create_topics([wanted])).topic_errors)
+
+    def remove(self, topic):
+        self._checked(self.asked(lambda a: a.delete_topics([topic])).topic_error_codes)
+
+    def topics(self):
+        return self.asked(lambda a: a.list_topics())
+
+    def configs(self, topic):
+        answer = self.asked(lambda a: a.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)]))[0]
+        code, message, _, _, entries = answer.resources[0]
+        self._checked([(topic, code, message)])
+        return {entry[0]: entry[1] for entry in entries}
+
+    def alter(self, topic, configs):
+        answer = self.asked(lambda a: a.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs)]))[0]
+        self._checked([(topic, *one[:2]) for one in answer.resources])
+
+    def grow(self, topic, partitions):
+        self.asked(lambda a: a.create_partitions({topic: NewPartitions(partitions)}))
+
+    def delete_records(self, topic, offsets):
+        from aiokafka.admin import RecordsToDelete
+
+        wanted = {TopicPartition(topic, p): RecordsToDelete(before_offset=offset) for p, offset in offsets.items()}
+        self.asked(lambda a: a.delete_records(wanted))
+
+    def groups(self):
+        return [group[0] for group in self.asked(lambda a: a.list_consumer_groups())]
+
+    def describe_group(self, group):
+        found = self.asked(lambda a: a.describe_consumer_groups([group]))[0].to_object()["groups"][0]
+        return found["state"].upper(), len(found["members"])
+
+    def cluster(self):
+        found = self.asked(lambda a: a.describe_cluster())
+        return found.get("cluster_id") or "", found["controller_id"], {b["node_id"]: f"{b['host']}:{b['port']}" for b in found["brokers"]}
+
+
 class Client:
     name = "aiokafka"
     version = aiokafka.__version__
@@ -194,17 +285,10 @@ class Client:
     producer = AioProducer
     reader = Reader
     member = AioMember
+    admin = AioAdmin()
 
     def _admin(self, question):
-        async def ask():
-            admin = AIOKafkaAdminClient(bootstrap_servers=BOOTSTRAP)
-            await admin.start()
-            try:
-                return await question(admin)
-            finally:
-                await admin.close()
-
-        return wait(ask())
+        return self.admin.asked(question)
 
     def _asked(self, question, **settings):
         async def ask():
@@ -235,6 +319,36 @@ class Client:
         all_of_them = [TopicPartition(topic, p) for p in range(partitions)]
         found = self._asked(lambda c: c.end_offsets(all_of_them))
         return [found[p] for p in all_of_them]
+
+    def starts(self, topic, partitions):
+        all_of_them = [TopicPartition(topic, p) for p in range(partitions)]
+        found = self._asked(lambda c: c.beginning_offsets(all_of_them))
+        return [found[p] for p in all_of_them]
+
+    def elsewhere(self, address):
+        async def ask():
+            await AIOKafkaProducer(bootstrap_servers=address).start()
+
+        try:
+            wait(ask())
+        except errors.KafkaError as e:
+            return f"{type(e).__name__}: {e}"
+        raise AssertionError("it was not refused")
+
+    def stranded(self, topic):
+        async def ask():
+            lost = AIOKafkaProducer(bootstrap_servers=BOOTSTRAP, request_timeout_ms=5000)
+            await lost.start()
+            try:
+                await lost.send_and_wait(topic, b"nowhere")
+            finally:
+                await lost.stop()
+
+        try:
+            wait(ask())
+        except errors.KafkaError as e:
+            return f"{type(e).__name__}: {e}"
+        raise AssertionError("it was not refused")
 
     def committed(self, group, topic, partition):
         where = TopicPartition(topic, partition)

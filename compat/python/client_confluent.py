@@ -6,8 +6,8 @@ import time
 
 import confluent_kafka
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
-from model import Fenced, Member, Producer, Record, Refused
+from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, NewTopic
+from model import Admin, Fenced, Member, Producer, Record, Refused
 
 from runner.client import BOOTSTRAP
 
@@ -116,6 +116,7 @@ class ConfluentProducer(Producer):
 class Reader:
     def __init__(self, topic, partitions, starts=None, committed=False):
         level = "read_committed" if committed else "read_uncommitted"
+        self.topic = topic
         self.consumer = Consumer(config(**{"group.id": "compat-reader", "enable.auto.commit": False, "isolation.level": level}))
         self.consumer.assign([TopicPartition(topic, p, (starts or {}).get(p, confluent_kafka.OFFSET_BEGINNING)) for p in range(partitions)])
 
@@ -129,6 +130,16 @@ class Reader:
             message = self.consumer.poll(0) if len(found) < 1000 else None
         return found
 
+    def seek(self, partition, offset):
+        at = {"beginning": confluent_kafka.OFFSET_BEGINNING, "end": confluent_kafka.OFFSET_END}.get(offset, offset)
+        self.consumer.seek(TopicPartition(self.topic, partition, at))
+
+    def pause(self, partitions):
+        self.consumer.pause([TopicPartition(self.topic, p) for p in partitions])
+
+    def resume(self, partitions):
+        self.consumer.resume([TopicPartition(self.topic, p) for p in partitions])
+
     def close(self):
         self.consumer.close()
 
@@ -136,7 +147,8 @@ class Reader:
 class ConfluentMember(Member):
     def __init__(self, group, topic, protocol="eager", instance=None, session_ms=30_000, reset="earliest", records=None, commits=True, read=True, committed=False, metadata_ms=None):
         super().__init__(topic, records)
-        settings = {"group.id": group, "enable.auto.commit": False, "auto.offset.reset": reset}
+        settings = {"topic.metadata.refresh.interval.ms": metadata_ms} if metadata_ms else {}
+        settings |= {"group.id": group, "enable.auto.commit": False, "auto.offset.reset": reset}
         settings |= {"isolation.level": "read_committed" if committed else "read_uncommitted"}
         if protocol == "kip848":
             settings |= {"group.protocol": "consumer"}
@@ -210,6 +222,62 @@ class ConfluentMember(Member):
         self.consumer.close()
 
 
+class ConfluentAdmin(Admin):
+    unavailable = {"by_id": "topics are described by name"}
+    if not hasattr(AdminClient, "delete_records"):
+        unavailable["delete_records"] = "deleting records came with 2.4"
+
+    def _one(self, ask):
+        """The result of the one future that a call answers."""
+        try:
+            admin = AdminClient(config())
+            made = ask(admin)
+            return (list(made.values())[0] if isinstance(made, dict) else made).result(WAIT_S)
+        except KafkaException as e:
+            raise refused(e) from e
+        except (ValueError, TypeError) as e:
+            raise Refused(f"{type(e).__name__}: {e}") from e
+
+    def create(self, topic, partitions=1, replicas=1, configs=None):
+        self._one(lambda a: a.create_topics([NewTopic(topic, partitions, replicas, config=configs or {})]))
+
+    def remove(self, topic):
+        self._one(lambda a: a.delete_topics([topic]))
+
+    def topics(self):
+        return list(AdminClient(config()).list_topics(timeout=WAIT_S).topics)
+
+    def _resource(self, topic, configs=None):
+        return ConfigResource(ConfigResource.Type.TOPIC, topic, set_config=configs)
+
+    def configs(self, topic):
+        found = self._one(lambda a: a.describe_configs([self._resource(topic)]))
+        return {name: entry.value for name, entry in found.items()}
+
+    def alter(self, topic, configs):
+        self._one(lambda a: a.alter_configs([self._resource(topic, configs)]))
+
+    def grow(self, topic, partitions):
+        self._one(lambda a: a.create_partitions([NewPartitions(topic, partitions)]))
+
+    def delete_records(self, topic, offsets):
+        self._one(lambda a: a.delete_records([TopicPartition(topic, p, offset) for p, offset in offsets.items()]))
+
+    def groups(self):
+        return [g.group_id for g in self._one(lambda a: a.list_consumer_groups()).valid]
+
+    def describe_group(self, group):
+        found = self._one(lambda a: a.describe_consumer_groups([group]))
+        return found.state.name.upper(), len(found.members)
+
+    def delete_group(self, group):
+        self._one(lambda a: a.delete_consumer_groups([group]))
+
+    def cluster(self):
+        seen = AdminClient(config()).list_topics(timeout=WAIT_S)
+        return seen.cluster_id, seen.controller_id, {b.id: f"{b.host}:{b.port}" for b in seen.brokers.values()}
+
+
 class Client:
     name = "confluent-kafka"
     version = f"{confluent_kafka.version()[0] if isinstance(confluent_kafka.version(), tuple) else confluent_kafka.version()} (librdkafka {confluent_kafka.libversion()[0]})"
@@ -224,6 +292,7 @@ class Client:
     producer = ConfluentProducer
     reader = Reader
     member = ConfluentMember
+    admin = ConfluentAdmin()
 
     def metadata(self, topic=None):
         seen = AdminClient(config()).list_topics(topic, WAIT_S) if topic else AdminClient(config()).list_topics(timeout=WAIT_S)
@@ -245,6 +314,26 @@ class Client:
 
     def ends(self, topic, partitions):
         return self._asked("compat-ends", lambda c: [c.get_watermark_offsets(TopicPartition(topic, p), WAIT_S)[1] for p in range(partitions)])
+
+    def starts(self, topic, partitions):
+        return self._asked("compat-ends", lambda c: [c.get_watermark_offsets(TopicPartition(topic, p), WAIT_S)[0] for p in range(partitions)])
+
+    def elsewhere(self, address):
+        said = []
+        lost = confluent_kafka.Producer({"bootstrap.servers": address, "error_cb": lambda e: said.append(f"{e.name()}: {e.str()}"), "log_level": 0})
+        deadline = time.monotonic() + WAIT_S
+        while not said and time.monotonic() < deadline:
+            lost.poll(0.1)
+        return said[0].split(" (after")[0]
+
+    def stranded(self, topic):
+        said = []
+        settings = {"message.timeout.ms": 3000, "error_cb": lambda e: said.append(f"{e.name()}: {e.str()}")}
+        lost = confluent_kafka.Producer(config(**settings))
+        lost.produce(topic, b"nowhere", on_delivery=lambda e, _: said.append(f"delivery: {e.name()}: {e.str()}"))
+        lost.flush(WAIT_S)
+        # How often each is said depends on the time that passes.
+        return "; ".join(sorted({one.split(" (after")[0] for one in said}))
 
     def committed(self, group, topic, partition):
         found = self._asked(group, lambda c: c.committed([TopicPartition(topic, partition)], WAIT_S))[0]

@@ -14,12 +14,17 @@ A client is a module-level CLIENT with
     empty_records                   whether it sends records with neither key nor value
     too_large, unknown_topic        its names for these errors
     reader(topic, partitions, starts=None, committed=False)
-                                    assigned all those partitions, without a group: poll(seconds), close
+                                    assigned all those partitions, without a group: poll(seconds), close,
+                                    seek(partition, offset | "beginning" | "end"), pause([p]), resume([p])
     offset_at(topic, partition, timestamp_ms)    -1 when there is none
     ends(topic, partitions)         their high watermarks
+    starts(topic, partitions)       their first offsets
     member(group, topic, **options) a Member that has joined or is joining
     committed(group, topic, partition)           (offset, metadata), or (-1, "")
     commit(group, topic, partition, offset, metadata)    of a group without members
+    admin                           an Admin
+    elsewhere(address)              what a user reads when nobody listens there
+    stranded(topic)                 what a user reads who produces where the broker's address is a wrong one
 """
 
 import collections
@@ -60,6 +65,54 @@ class Producer:
         raise NotImplementedError
 
     def close(self):
+        raise NotImplementedError
+
+
+class Admin:
+    """Administration; what is refused is raised as Refused, with what the client says."""
+
+    unavailable = {}  # verb -> why
+
+    def create(self, topic, partitions=1, replicas=1, configs=None):
+        raise NotImplementedError
+
+    def remove(self, topic):
+        raise NotImplementedError
+
+    def topics(self):
+        """Their names."""
+        raise NotImplementedError
+
+    def by_id(self, topic):
+        """(name, partitions) of a topic that is looked up by its id."""
+        raise NotImplementedError
+
+    def configs(self, topic):
+        """{name: value}."""
+        raise NotImplementedError
+
+    def alter(self, topic, configs):
+        raise NotImplementedError
+
+    def grow(self, topic, partitions):
+        raise NotImplementedError
+
+    def delete_records(self, topic, offsets):
+        raise NotImplementedError
+
+    def groups(self):
+        """Their names."""
+        raise NotImplementedError
+
+    def describe_group(self, group):
+        """(state in capitals, members)."""
+        raise NotImplementedError
+
+    def delete_group(self, group):
+        raise NotImplementedError
+
+    def cluster(self):
+        """(id, id of the controller, {id: address})."""
         raise NotImplementedError
 
 

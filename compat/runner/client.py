@@ -87,7 +87,9 @@ class Harness:
 
     def _one(self, function, arguments, outcome):
         try:
-            outcome[:] = ["pass", function(*arguments) or ""]
+            answer = function(*arguments) or ""
+            # What the client says when something is wrong: see said.py.
+            outcome[:] = ["pass", "", answer] if isinstance(answer, dict) else ["pass", answer]
         except NotAvailable as e:
             outcome[:] = ["n/a", str(e)]
         except Exception as e:  # a failed scenario must not stop the others
@@ -105,9 +107,9 @@ class Harness:
             thread = threading.Thread(target=self._one, args=(*self.scenarios[name], outcome), daemon=True)
             thread.start()
             thread.join(LIMIT_S + (2 * SECONDS if name in ("eos.chain", "streams.word-count") else 0))
-            result, note = list(outcome)
+            result, note, *said = list(outcome)
             ms = round((time.monotonic() - began) * 1000)
-            line = {"client": self.client, "version": self.version, "scenario": name, "result": result, "ms": ms, "note": note}
+            line = {"client": self.client, "version": self.version, "scenario": name, "result": result, "ms": ms, "note": note} | ({"said": said[0]} if said else {})
             print(json.dumps(line), flush=True)
         sys.stdout.flush()
         os._exit(0)

@@ -175,7 +175,11 @@ func (p *producer) Commit() error { return fenced(p.cl.EndTransaction(context60(
 func (p *producer) Abort() error  { return fenced(p.cl.EndTransaction(context60(), kgo.TryAbort)) }
 func (p *producer) Close()        { p.cl.Close() }
 
-type reader struct{ cl *kgo.Client }
+type reader struct {
+	cl         *kgo.Client
+	topic      string
+	partitions int
+}
 
 func (client) Reader(topic string, partitions int, start int64, committed bool) (model.Reader, error) {
 	at := kgo.NewOffset().AtStart()
@@ -191,7 +195,7 @@ func (client) Reader(topic string, partitions int, start int64, committed bool) 
 		level = kgo.ReadCommitted()
 	}
 	cl, err := kgo.NewClient(options(kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: assigned}), kgo.FetchIsolationLevel(level))...)
-	return &reader{cl}, err
+	return &reader{cl, topic, partitions}, err
 }
 
 // polled is the records of a poll, and its first error that the client will not get over by itself.
@@ -214,7 +218,25 @@ func (r *reader) Poll(within time.Duration) ([]model.Record, error) {
 	return polled(r.cl.PollFetches(ctx))
 }
 
-func (r *reader) Close() { r.cl.Close() }
+func (r *reader) Seek(partition int32, offset int64) error {
+	if ask := map[int64]func(client, string, int) ([]int64, error){model.Beginning: client.Starts, model.End: client.Ends}[offset]; ask != nil {
+		found, err := ask(client{}, r.topic, r.partitions)
+		if err != nil {
+			return err
+		}
+		offset = found[partition]
+	}
+	r.cl.SetOffsets(map[string]map[int32]kgo.EpochOffset{r.topic: {partition: {Epoch: -1, Offset: offset}}})
+	return nil
+}
+
+func (r *reader) of(partition int32) map[string][]int32 {
+	return map[string][]int32{r.topic: {partition}}
+}
+
+func (r *reader) Pause(partition int32)  { r.cl.PauseFetchPartitions(r.of(partition)) }
+func (r *reader) Resume(partition int32) { r.cl.ResumeFetchPartitions(r.of(partition)) }
+func (r *reader) Close()                 { r.cl.Close() }
 
 // asked puts a question to an administrative client of its own.
 func asked[T any](question func(*kadm.Client) (T, error)) (T, error) {
@@ -325,6 +347,9 @@ func (client) Member(o model.MemberOptions) (model.Member, error) {
 	}
 	if o.Instance != "" {
 		more = append(more, kgo.InstanceID(o.Instance))
+	}
+	if o.MetadataAge > 0 {
+		more = append(more, kgo.MetadataMaxAge(o.MetadataAge))
 	}
 	cl, err := kgo.NewClient(options(more...)...)
 	if err != nil {

@@ -59,7 +59,41 @@ type Producer interface {
 // Reader reads assigned partitions, without a group.
 type Reader interface {
 	Poll(time.Duration) ([]Record, error)
+	// Seek goes to an offset, or to Beginning or End.
+	Seek(partition int32, offset int64) error
+	Pause(partition int32)
+	Resume(partition int32)
 	Close()
+}
+
+// Where Seek goes to that is no offset.
+const (
+	Beginning = int64(-2)
+	End       = int64(-1)
+)
+
+// Group is what is known of a group.
+type Group struct {
+	State   string
+	Members int
+}
+
+// Admin is administration; an error is the client's own.
+type Admin interface {
+	Create(topic string, partitions int32, replicas int16, configs map[string]string) error
+	Remove(topic string) error
+	Topics() ([]string, error)
+	Configs(topic string) (map[string]string, error)
+	Alter(topic string, configs map[string]string) error
+	Grow(topic string, partitions int) error
+	DeleteRecords(topic string, partition int32, before int64) error
+	Groups() ([]string, error)
+	DescribeGroup(group string) (Group, error)
+	DeleteGroup(group string) error
+	// Cluster is its id, its controller and its brokers.
+	Cluster() (id string, controller int32, brokers []string, err error)
+	// ByID is the name and the partitions of a topic that is looked up by its id.
+	ByID(topic string) (string, int, error)
 }
 
 // Chain reads as a member of a group and produces in transactions that carry its offsets. A transaction
@@ -81,6 +115,7 @@ type MemberOptions struct {
 	Refresh      time.Duration // how often to look at topics; 0 is the client's own
 	Latest       bool
 	NoCommits    bool
+	MetadataAge  time.Duration
 	Records      *Records
 }
 
@@ -105,6 +140,14 @@ type Client interface {
 	Reader(topic string, partitions int, start int64, committed bool) (Reader, error)
 	OffsetAt(topic string, partition int32, at time.Time) (int64, error)
 	Ends(topic string, partitions int) ([]int64, error)
+	Starts(topic string, partitions int) ([]int64, error)
+	Admin() Admin
+	// Elsewhere is the error of asking where nobody listens.
+	Elsewhere(address string) error
+	// Stranded is the error of producing where the broker's address is a wrong one.
+	Stranded(topic string) error
+	// Says is the client's own name for an error, a colon, and what it adds.
+	Says(error) string
 	Member(MemberOptions) (Member, error)
 	Committed(group, topic string, partition int32) (int64, string, error)
 	Commit(group, topic string, partition int32, offset int64, metadata string) error

@@ -24,7 +24,7 @@ type client struct{}
 func (client) Name() string   { return "sarama" }
 func (client) Module() string { return "github.com/IBM/sarama" }
 func (client) Unavailable() map[string]string {
-	return map[string]string{"eos.chain": "this client's members fetch offsets without require_stable (KIP-447), so a chain with more than one member cannot be exact"}
+	return map[string]string{"metadata.by-id": "topics are described by name", "eos.chain": "this client's members fetch offsets without require_stable (KIP-447), so a chain with more than one member cannot be exact"}
 }
 func (client) Protocols() []string  { return []string{"cooperative"} }
 func (client) Rejoins() bool        { return true }
@@ -198,9 +198,11 @@ func (p *producer) Abort() error  { return fenced(p.async.AbortTxn()) }
 func (p *producer) Close()        { p.async.AsyncClose() }
 
 type reader struct {
-	consumer sarama.Consumer
-	messages chan *sarama.ConsumerMessage
-	closing  chan struct{}
+	consumer   sarama.Consumer
+	topic      string
+	messages   chan *sarama.ConsumerMessage
+	closing    chan struct{}
+	partitions map[int32]sarama.PartitionConsumer
 }
 
 func (client) Reader(topic string, partitions int, start int64, committed bool) (model.Reader, error) {
@@ -215,34 +217,51 @@ func (client) Reader(topic string, partitions int, start int64, committed bool) 
 	if start < 0 {
 		start = sarama.OffsetOldest
 	}
-	r := &reader{consumer, make(chan *sarama.ConsumerMessage, 1000), make(chan struct{})}
+	r := &reader{consumer, topic, make(chan *sarama.ConsumerMessage, 1000), make(chan struct{}), map[int32]sarama.PartitionConsumer{}}
 	for p := range partitions {
-		partition, err := consumer.ConsumePartition(topic, int32(p), start)
-		if err != nil {
+		if err := r.Seek(int32(p), start); err != nil {
 			return nil, err
 		}
-		go func() {
-			for {
+	}
+	return r, nil
+}
+
+// Seek ends the partition's consumer and makes another one.
+func (r *reader) Seek(p int32, offset int64) error {
+	if old := r.partitions[p]; old != nil {
+		if err := old.Close(); err != nil {
+			return err
+		}
+	}
+	partition, err := r.consumer.ConsumePartition(r.topic, p, offset)
+	if err != nil {
+		return err
+	}
+	r.partitions[p] = partition
+	go func() {
+		for {
+			select {
+			case m, ok := <-partition.Messages():
+				if !ok {
+					return
+				}
 				select {
-				case m, ok := <-partition.Messages():
-					if !ok {
-						return
-					}
-					select {
-					case r.messages <- m:
-					case <-r.closing:
-						partition.AsyncClose()
-						return
-					}
+				case r.messages <- m:
 				case <-r.closing:
 					partition.AsyncClose()
 					return
 				}
+			case <-r.closing:
+				partition.AsyncClose()
+				return
 			}
-		}()
-	}
-	return r, nil
+		}
+	}()
+	return nil
 }
+
+func (r *reader) Pause(p int32)  { r.partitions[p].Pause() }
+func (r *reader) Resume(p int32) { r.partitions[p].Resume() }
 
 func (r *reader) Poll(within time.Duration) ([]model.Record, error) {
 	var found []model.Record
@@ -350,6 +369,9 @@ func (client) Member(o model.MemberOptions) (model.Member, error) {
 	c.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{sarama.NewBalanceStrategyRange()}
 	if o.Protocol == "cooperative" {
 		c.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{sarama.NewBalanceStrategyCooperativeSticky()}
+	}
+	if o.MetadataAge > 0 {
+		c.Metadata.RefreshFrequency = o.MetadataAge
 	}
 	group, err := sarama.NewConsumerGroup([]string{model.Bootstrap()}, o.Group, c)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"reflect"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -113,6 +114,9 @@ func version(module string) string {
 	return "unknown"
 }
 
+// said is what the client says when something is wrong: see compat/runner/said.py.
+var said map[string]string
+
 type scenario struct {
 	name string
 	body func() string
@@ -140,7 +144,7 @@ func Main(client model.Client) {
 		os.Exit(1)
 	}
 	s := &shared{client}
-	all := append(append(s.basic(), s.groups()...), s.transactions()...)
+	all := slices.Concat(s.basic(), s.groups(), s.transactions(), s.positions(), s.administration())
 	wanted := map[string]bool{}
 	for _, name := range strings.Fields(os.Getenv("COMPAT_SCENARIOS")) {
 		wanted[name] = true
@@ -150,6 +154,7 @@ func Main(client model.Client) {
 			continue
 		}
 		began, result, note := time.Now(), "pass", ""
+		said = map[string]string{}
 		type outcome struct {
 			note string
 			err  error
@@ -181,10 +186,14 @@ func Main(client model.Client) {
 		case <-time.After(within):
 			result, note = "fail", fmt.Sprintf("it did not end within %v", within)
 		}
-		line, _ := json.Marshal(map[string]any{
+		fields := map[string]any{
 			"client": client.Name(), "version": version(client.Module()), "scenario": one.name,
 			"result": result, "ms": time.Since(began).Milliseconds(), "note": note,
-		})
+		}
+		if len(said) > 0 && result == "pass" {
+			fields["said"] = said
+		}
+		line, _ := json.Marshal(fields)
 		fmt.Println(string(line))
 	}
 }

@@ -221,6 +221,23 @@ public final class Client {
         }
     }
 
+    /** Calls a method that not every version has. */
+    public static Object invoke(Object of, String name, Class<?> type, Object argument) {
+        return call(method(of, name, type), of, argument);
+    }
+
+    public static Object invoke(Object of, String name) {
+        return call(method(of, name), of);
+    }
+
+    public static boolean has(Object of, String name) {
+        return method(of, name) != null;
+    }
+
+    public static Object get(Object future) throws Exception {
+        return ((Future<?>) future).get();
+    }
+
     public static boolean hasClass(String name) {
         try {
             Class.forName(name);

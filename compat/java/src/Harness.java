@@ -6,8 +6,11 @@ import java.io.PrintStream;
 import java.net.Socket;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.HashSet;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Objects;
 import java.util.Set;
 import java.util.UUID;
@@ -16,6 +19,7 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.function.Supplier;
+import java.util.stream.Collectors;
 
 /** What every scenario needs: the control line to the runner, fresh topics, one JSON line each. */
 public final class Harness {
@@ -35,6 +39,13 @@ public final class Harness {
     }
 
     public record Scenario(String name, Body body) {}
+
+    private static final Map<String, String> SAID = Collections.synchronizedMap(new LinkedHashMap<>());
+
+    /** What the client says when something is wrong: see compat/runner/said.py. */
+    public static void said(String what, String text) {
+        SAID.put(what, text);
+    }
 
     /** The client cannot do this at all. */
     public static final class NotAvailable extends Exception {
@@ -100,6 +111,7 @@ public final class Harness {
                 continue;
             }
             long began = System.nanoTime();
+            SAID.clear();
             String result = "pass";
             String note;
             CompletableFuture<String> outcome = new CompletableFuture<>();
@@ -129,8 +141,9 @@ public final class Harness {
                 }
             }
             long ms = (System.nanoTime() - began) / 1_000_000;
+            String said = SAID.entrySet().stream().map(e -> json(e.getKey()) + ": " + json(e.getValue())).collect(Collectors.joining(", "));
             System.out.println("{\"client\": " + json(client) + ", \"version\": " + json(version) + ", \"scenario\": " + json(scenario.name())
-                    + ", \"result\": " + json(result) + ", \"ms\": " + ms + ", \"note\": " + json(note) + "}");
+                    + ", \"result\": " + json(result) + ", \"ms\": " + ms + ", \"note\": " + json(note) + (said.isEmpty() ? "" : ", \"said\": {" + said + "}") + "}");
             System.out.flush();
         }
         // Threads of clients that a failed scenario left behind end with the process.

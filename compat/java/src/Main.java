@@ -26,6 +26,8 @@ public final class Main {
             all.addAll(Basic.scenarios());
             all.addAll(Groups.scenarios());
             all.addAll(Transactions.scenarios());
+            all.addAll(Positions.scenarios());
+            all.addAll(Administration.scenarios());
         }
         Harness.run(System.getenv("COMPAT_CLIENT"), System.getenv("COMPAT_VERSION"), all);
     }
