@@ -280,6 +280,7 @@ class Client:
     protocols = {"eager"}
     rejoins = False
     empty_records = False
+    null_headers = True
     too_large = "MessageSizeTooLargeError"
     unknown_topic = ("UnknownTopicOrPartitionError", "KafkaTimeoutError")
     producer = AioProducer

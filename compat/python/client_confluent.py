@@ -30,7 +30,7 @@ def refused(error):
 
 def passing(error):
     """Whether it is only said, and librdkafka goes on trying."""
-    return error.retriable() or error.code() in (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN)
+    return error.retriable() or error.code() in (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError.UNKNOWN_TOPIC_OR_PART)
 
 
 def record(message):
@@ -287,6 +287,7 @@ class Client:
     protocols = {"eager", "cooperative"} | ({"kip848"} if confluent_kafka.libversion()[1] >= 0x020C0000 else set())
     rejoins = False
     empty_records = True
+    null_headers = True
     too_large = "MSG_SIZE_TOO_LARGE"
     unknown_topic = ("_UNKNOWN_TOPIC", "UNKNOWN_TOPIC_OR_PART")
     producer = ConfluentProducer

@@ -178,7 +178,8 @@ class PureMember(Member, ConsumerRebalanceListener):
     def _read(self):
         try:
             while not self.closing.is_set():
-                if found := self.poll(0.1):
+                # A join that outlasts the poll that it began in may be lost (3.0.12), so polls are long.
+                if found := self.poll(1):
                     self.records.extend(found)
                     if self.commits:
                         self._commit()
@@ -310,6 +311,7 @@ class Client:
     protocols = {"eager"} | ({"cooperative"} if NEW else set())
     rejoins = False
     empty_records = False
+    null_headers = False
     too_large = "MessageSizeTooLargeError"
     unknown_topic = ("UnknownTopicOrPartitionError", "KafkaTimeoutError")
     producer = PureProducer

@@ -12,6 +12,7 @@ A client is a module-level CLIENT with
                                     a batch), max_bytes, transactional_id, metadata_ms (how long an
                                     unknown topic is waited for)
     empty_records                   whether it sends records with neither key nor value
+    null_headers                    whether it sends headers without a value
     too_large, unknown_topic        its names for these errors
     reader(topic, partitions, starts=None, committed=False)
                                     assigned all those partitions, without a group: poll(seconds), close,

@@ -26,7 +26,7 @@ func (client) Module() string { return "github.com/IBM/sarama" }
 func (client) Unavailable() map[string]string {
 	return map[string]string{"metadata.by-id": "topics are described by name", "eos.chain": "this client's members fetch offsets without require_stable (KIP-447), so a chain with more than one member cannot be exact"}
 }
-func (client) Protocols() []string  { return []string{"cooperative"} }
+func (client) Protocols() []string  { return protocols }
 func (client) Rejoins() bool        { return true }
 func (client) TooLarge() string     { return sarama.ErrMessageSizeTooLarge.Error() }
 func (client) UnknownTopic() string { return sarama.ErrUnknownTopicOrPartition.Error() }
@@ -368,7 +368,7 @@ func (client) Member(o model.MemberOptions) (model.Member, error) {
 	c.Consumer.Group.Rebalance.Retry.Backoff = 100 * time.Millisecond
 	c.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{sarama.NewBalanceStrategyRange()}
 	if o.Protocol == "cooperative" {
-		c.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{sarama.NewBalanceStrategyCooperativeSticky()}
+		c.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{cooperative()}
 	}
 	if o.MetadataAge > 0 {
 		c.Metadata.RefreshFrequency = o.MetadataAge

@@ -277,7 +277,9 @@ func (s *shared) spaced() string {
 
 func (s *shared) timeLookup() string {
 	topic := s.spaced()
-	at := func(ms int) int64 { return got(s.client.OffsetAt(topic, 0, origin.Add(time.Duration(ms)*time.Millisecond))) }
+	at := func(ms int) int64 {
+		return got(s.client.OffsetAt(topic, 0, origin.Add(time.Duration(ms)*time.Millisecond)))
+	}
 	for i := range 8 {
 		expect("its timestamp", at(1000*i), int64(i))
 		expect("just before its timestamp", at(1000*i-1), int64(i))

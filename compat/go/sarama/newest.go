@@ -1,0 +1,9 @@
+//go:build !pinned
+
+package main
+
+import "github.com/IBM/sarama"
+
+var protocols = []string{"cooperative"}
+
+func cooperative() sarama.BalanceStrategy { return sarama.NewBalanceStrategyCooperativeSticky() }
