@@ -203,7 +203,7 @@ module.exports = installed => {
       'group.cooperative': 'this client has no cooperative members',
       'txn.abort': 'this client gives aborted records to read_committed consumers, also on Apache Kafka',
       'txn.fencing': 'this client does not try again when a transaction of its id is being ended, also on Apache Kafka',
-      'topic.grows': 'its members do not look for new partitions, also on Apache Kafka',
+      'group.grow': 'its members do not look for new partitions, also on Apache Kafka',
       'topic.recreated': 'a stream ends when its topic is deleted, also on Apache Kafka',
       'pause.resume': 'a stream is paused as a whole',
       'metadata.by-id': 'metadata is asked for by name',

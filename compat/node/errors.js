@@ -25,7 +25,6 @@ module.exports = client => {
       return said({
         'create: taken': () => admin.create(topic),
         'create: no partitions': () => admin.create(freshName(), { partitions: 0 }),
-        'create: three replicas': () => admin.create(freshName(), { replicas: 3 }),
         'delete: unknown': () => admin.remove('nowhere'),
         'grow: unknown': () => admin.grow('nowhere', 3),
         'grow: fewer': () => admin.grow(topic, 1),

@@ -154,6 +154,24 @@ module.exports = client => {
       await join('kip848')
       return leave('kip848')
     },
+    'group.grow': async () => {
+      const [topic, group, records] = [await newTopic(PARTITIONS / 2), freshName('group'), []]
+      const members = []
+      for (let i = 0; i < 2; i++) members.push(await client.member(group, topic, { records, sessionMs: SESSION_MS, metadataMs: 1000 }))
+      try {
+        await waitFor(() => `half of the partitions ${failures(members)}`, () => members.flatMap(m => [...m.owned]).sort().join() === '0,1,2')
+        await control('grow', topic, PARTITIONS)
+        // Before anybody knows of them.
+        const everything = await feed(topic, 0, 300)
+        await settled(members)
+        await eachOnce(records, everything, members)
+      } finally {
+        await close(members)
+      }
+    },
+    'group.rolling': async () => {
+      throw new NotAvailable('this client changes no running member from one protocol to the other')
+    },
     'group.offsets': async () => {
       const [topic, group] = [await newTopic(), freshName('group')]
       await s.produce(topic, range(10).map(String))

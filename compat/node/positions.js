@@ -77,20 +77,6 @@ module.exports = client => {
         await reader.close()
       }
     },
-    'topic.grows': async () => {
-      const topic = await newTopic(2)
-      const member = await client.member(freshName('group'), topic, { metadataMs: 1000 })
-      try {
-        await waitFor('two partitions', () => member.owned.size === 2)
-        await client.admin.grow(topic, 4)
-        await waitFor(() => `four partitions, ${[...member.owned]}`, () => member.owned.size === 4)
-        for (const p of [0, 1, 2, 3]) await s.produce(topic, [String(p)], {}, p)
-        await waitFor('a record of each', () => new Set(member.records.map(r => r.partition)).size === 4)
-        expect('records', member.records.map(r => text(r.value)).sort(), range(4))
-      } finally {
-        await member.close()
-      }
-    },
     'topic.recreated': async () => {
       const topic = await newTopic(1)
       const member = await client.member(freshName('group'), topic, { metadataMs: 1000 })

@@ -109,7 +109,6 @@ class Admin:
             {
                 "create: taken": ("create", topic),
                 "create: no partitions": ("create", fresh_name(), 0),
-                "create: three replicas": ("create", fresh_name(), 1, 3),
                 "delete: unknown": ("remove", "nowhere"),
                 "grow: unknown": ("grow", "nowhere", 3),
                 "grow: fewer": ("grow", topic, 1),

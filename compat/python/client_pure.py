@@ -312,6 +312,7 @@ class Client:
     rejoins = False
     empty_records = False
     null_headers = False
+    refreshes = True
     too_large = "MessageSizeTooLargeError"
     unknown_topic = ("UnknownTopicOrPartitionError", "KafkaTimeoutError")
     producer = PureProducer

@@ -84,20 +84,6 @@ class Positions:
             reader.close()
         expect("each once, in order", got, [[b"first", *numbers(20)]] * 2)
 
-    def grows(self):
-        topic, records = new_topic(2), []
-        member = self.client.member(fresh_name("group"), topic, records=records, metadata_ms=1000)
-        try:
-            wait_for("two partitions", lambda: len(member.owned) == 2)
-            self.client.admin.grow(topic, 4)
-            wait_for(lambda: f"four partitions, {member.owned} {member.failed}", lambda: len(member.owned) == 4)
-            for p in range(4):
-                self.s.produce(topic, [b"%d" % p], partition=p)
-            wait_for("a record of each", lambda: len({r.partition for r in records}) == 4)
-        finally:
-            member.close()
-        expect("values", sorted(r.value for r in records), numbers(4))
-
     def recreated(self):
         topic, records, admin = new_topic(), [], self.client.admin
         member = self.client.member(fresh_name("group"), topic, records=records, metadata_ms=1000)
@@ -134,6 +120,5 @@ def scenarios(shared):
         ("seek.offset", p.seek_offset),
         ("seek.time", p.seek_time),
         ("pause.resume", p.pause_resume),
-        ("topic.grows", p.grows),
         ("topic.recreated", p.recreated),
     ]

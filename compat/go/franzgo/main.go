@@ -348,9 +348,6 @@ func (client) Member(o model.MemberOptions) (model.Member, error) {
 	if o.Instance != "" {
 		more = append(more, kgo.InstanceID(o.Instance))
 	}
-	if o.MetadataAge > 0 {
-		more = append(more, kgo.MetadataMaxAge(o.MetadataAge))
-	}
 	cl, err := kgo.NewClient(options(more...)...)
 	if err != nil {
 		return nil, err

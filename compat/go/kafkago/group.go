@@ -26,7 +26,7 @@ func (client) Member(o model.MemberOptions) (model.Member, error) {
 	group, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
 		ID: o.Group, Brokers: []string{model.Bootstrap()}, Topics: []string{o.Topic}, GroupBalancers: []kafka.GroupBalancer{kafka.RangeGroupBalancer{}},
 		HeartbeatInterval: 500 * time.Millisecond, SessionTimeout: o.Session, RebalanceTimeout: wait, JoinGroupBackoff: 100 * time.Millisecond,
-		StartOffset: start, WatchPartitionChanges: o.MetadataAge > 0, PartitionWatchInterval: o.MetadataAge, ErrorLogger: trace(),
+		StartOffset: start, WatchPartitionChanges: o.Refresh > 0, PartitionWatchInterval: o.Refresh, ErrorLogger: trace(),
 	})
 	if err != nil {
 		return nil, err

@@ -115,7 +115,6 @@ type MemberOptions struct {
 	Refresh      time.Duration // how often to look at topics; 0 is the client's own
 	Latest       bool
 	NoCommits    bool
-	MetadataAge  time.Duration
 	Records      *Records
 }
 

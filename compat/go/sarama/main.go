@@ -370,9 +370,6 @@ func (client) Member(o model.MemberOptions) (model.Member, error) {
 	if o.Protocol == "cooperative" {
 		c.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{cooperative()}
 	}
-	if o.MetadataAge > 0 {
-		c.Metadata.RefreshFrequency = o.MetadataAge
-	}
 	group, err := sarama.NewConsumerGroup([]string{model.Bootstrap()}, o.Group, c)
 	if err != nil {
 		return nil, err

@@ -153,7 +153,6 @@ func (s *shared) wrongTopics() string {
 	topic, admin := newTopic(2), s.client.Admin()
 	s.says("create: taken", admin.Create(topic, 1, 1, nil))
 	s.says("create: no partitions", admin.Create(freshName("compat"), 0, 1, nil))
-	s.says("create: three replicas", admin.Create(freshName("compat"), 1, 3, nil))
 	s.says("delete: unknown", admin.Remove("nowhere"))
 	s.says("grow: unknown", admin.Grow("nowhere", 3))
 	s.says("grow: fewer", admin.Grow(topic, 1))

@@ -2,7 +2,6 @@ package scenarios
 
 import (
 	"fmt"
-	"sort"
 	"strings"
 	"time"
 
@@ -15,7 +14,6 @@ func (s *shared) positions() []scenario {
 		{"seek.offset", s.seekOffset},
 		{"seek.time", s.seekTime},
 		{"pause.resume", s.pauseResume},
-		{"topic.grows", s.grows},
 		{"topic.recreated", s.recreated},
 	}
 }
@@ -120,32 +118,9 @@ func (s *shared) pauseResume() string {
 	return ""
 }
 
-func (s *shared) grows() string {
-	topic, records := newTopic(2), &model.Records{}
-	m := got(s.client.Member(model.MemberOptions{Group: freshName("group"), Topic: topic, Session: session, Records: records, MetadataAge: time.Second}))
-	defer m.Close()
-	owns := func(count int) {
-		waitFor(func() string { return fmt.Sprintf("%d partitions, %v %v", count, m.Log().Owned(), m.Log().Failed()) }, readWithin, func() bool { return len(m.Log().Owned()) == count })
-	}
-	owns(2)
-	must(s.client.Admin().Grow(topic, 4))
-	owns(4)
-	for p := range int32(4) {
-		s.produceTo(topic, p, fmt.Append(nil, p))
-	}
-	waitFor(func() string { return "a record of each" }, readWithin, func() bool { return len(records.All()) >= 4 })
-	var values []string
-	for _, r := range records.All() {
-		values = append(values, string(r.Value))
-	}
-	sort.Strings(values)
-	expect("values", values, []string{"0", "1", "2", "3"})
-	return ""
-}
-
 func (s *shared) recreated() string {
 	topic, records, admin := newTopic(1), &model.Records{}, s.client.Admin()
-	m := got(s.client.Member(model.MemberOptions{Group: freshName("group"), Topic: topic, Session: session, Records: records, MetadataAge: time.Second}))
+	m := got(s.client.Member(model.MemberOptions{Group: freshName("group"), Topic: topic, Session: session, Records: records, Refresh: time.Second}))
 	defer m.Close()
 	came := func(value string) bool {
 		for _, r := range records.All() {

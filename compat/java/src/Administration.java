@@ -265,7 +265,6 @@ final class Administration {
         Basic.produce(topic, 0, List.of("one"));
         said("create: taken", () -> create(topic, 1, 1, Map.of()));
         said("create: no partitions", () -> create(freshName("compat"), 0, 1, Map.of()));
-        said("create: three replicas", () -> create(freshName("compat"), 1, 3, Map.of()));
         said("delete: unknown", () -> remove("nowhere"));
         said("grow: unknown", () -> grow("nowhere", 3));
         said("grow: fewer", () -> grow(topic, 1));

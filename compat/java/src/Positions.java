@@ -8,9 +8,7 @@ import static trestle.compat.Harness.newTopic;
 import static trestle.compat.Harness.waitFor;
 
 import java.util.ArrayList;
-import java.util.HashSet;
 import java.util.List;
-import java.util.Set;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.apache.kafka.clients.consumer.Consumer;
@@ -28,7 +26,6 @@ final class Positions {
                 new Scenario("seek.offset", Positions::seekOffset),
                 new Scenario("seek.time", Positions::seekTime),
                 new Scenario("pause.resume", Positions::pauseResume),
-                new Scenario("topic.grows", Positions::grows),
                 new Scenario("topic.recreated", Positions::recreated));
     }
 
@@ -116,23 +113,6 @@ final class Positions {
 
     private static Member member(String topic, List<ConsumerRecord<byte[], byte[]>> records) {
         return new Member(freshName("group"), topic, records, true, "metadata.max.age.ms", 1000);
-    }
-
-    private static String grows() throws Exception {
-        String topic = newTopic(2);
-        List<ConsumerRecord<byte[], byte[]>> records = Member.list();
-        try (Member member = member(topic, records)) {
-            waitFor(() -> "two partitions", 60, () -> member.owned.size() == 2);
-            Administration.grow(topic, 4);
-            waitFor(() -> "four partitions, " + member.owned + " " + member.failed, 60, () -> member.owned.size() == 4);
-            for (int p = 0; p < 4; p++) {
-                Basic.produce(topic, p, List.of("" + p));
-            }
-            waitFor(() -> "a record of each", 60, () -> records.size() >= 4);
-        }
-        Set<String> values = new HashSet<>(Basic.texts(records));
-        expect("values", records.size() + " " + values.size(), "4 4");
-        return "";
     }
 
     private static String recreated() throws Exception {
