@@ -22,13 +22,15 @@ const wait = 60 * time.Second
 
 type client struct{}
 
-func (client) Name() string                   { return "franz-go" }
-func (client) Module() string                 { return "github.com/twmb/franz-go" }
-func (client) Unavailable() map[string]string { return nil }
-func (client) Protocols() []string            { return []string{"cooperative", "kip848"} }
-func (client) Rejoins() bool                  { return true }
-func (client) TooLarge() string               { return "MESSAGE_TOO_LARGE" }
-func (client) UnknownTopic() string           { return "UNKNOWN_TOPIC_OR_PARTITION" }
+func (client) Name() string   { return "franz-go" }
+func (client) Module() string { return "github.com/twmb/franz-go" }
+func (client) Unavailable() map[string]string {
+	return map[string]string{"topic.recreated": "a member does not go on with a topic of the same name and another id, also on Apache Kafka"}
+}
+func (client) Protocols() []string  { return []string{"cooperative", "kip848"} }
+func (client) Rejoins() bool        { return true }
+func (client) TooLarge() string     { return "MESSAGE_TOO_LARGE" }
+func (client) UnknownTopic() string { return "UNKNOWN_TOPIC_OR_PARTITION" }
 
 func options(more ...kgo.Opt) []kgo.Opt {
 	common := []kgo.Opt{

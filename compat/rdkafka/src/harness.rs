@@ -12,6 +12,19 @@ use serde_json::{Value, json};
 /// A note for the report, or what went wrong.
 pub type Outcome = Result<String, Box<dyn Error>>;
 
+/// The client cannot do this at all.
+#[derive(Debug)]
+#[allow(dead_code, reason = "rdkafka can do everything that is asked of it")]
+pub struct NotAvailable(pub &'static str);
+
+impl std::fmt::Display for NotAvailable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl Error for NotAvailable {}
+
 /// The name of a scenario in `scenarios.txt`, and what does it.
 pub type Scenario = (&'static str, fn() -> Outcome);
 
@@ -65,11 +78,7 @@ pub fn expect<T: PartialEq + std::fmt::Debug>(
 }
 
 /// Runs the wanted scenarios in order and prints a line for each.
-pub fn run(scenarios: &[Scenario]) {
-    let version = format!(
-        "0.39.0 (librdkafka {})",
-        rdkafka::util::get_rdkafka_version().1
-    );
+pub fn run(client: &str, version: &str, scenarios: &[Scenario]) {
     let wanted = std::env::var("COMPAT_SCENARIOS").unwrap_or_default();
     let wanted: Vec<&str> = wanted.split_whitespace().collect();
     for (name, scenario) in scenarios {
@@ -79,6 +88,7 @@ pub fn run(scenarios: &[Scenario]) {
         let began = Instant::now();
         let (result, note) = match catch_unwind(AssertUnwindSafe(scenario)) {
             Ok(Ok(note)) => ("pass", note),
+            Ok(Err(error)) if error.is::<NotAvailable>() => ("n/a", error.to_string()),
             Ok(Err(error)) => ("fail", error.to_string()),
             Err(_) => (
                 "fail",
@@ -88,7 +98,7 @@ pub fn run(scenarios: &[Scenario]) {
         let ms = began.elapsed().as_millis();
         println!(
             "{}",
-            json!({"client": "rdkafka", "version": version, "scenario": name, "result": result, "ms": ms, "note": note})
+            json!({"client": client, "version": version, "scenario": name, "result": result, "ms": ms, "note": note})
         );
     }
 }

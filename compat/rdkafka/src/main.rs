@@ -8,5 +8,9 @@ mod harness;
 mod scenarios;
 
 fn main() {
-    harness::run(scenarios::ALL);
+    let version = format!(
+        "0.39.0 (librdkafka {})",
+        rdkafka::util::get_rdkafka_version().1
+    );
+    harness::run("rdkafka", &version, scenarios::ALL);
 }

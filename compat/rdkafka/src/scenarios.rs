@@ -300,7 +300,11 @@ fn time_lookup() -> Outcome {
             Offset::Offset(i),
         )?;
     }
-    expect("after the last", lookup(&topic, *ORIGIN_MS + 7001)?, Offset::End)?;
+    expect(
+        "after the last",
+        lookup(&topic, *ORIGIN_MS + 7001)?,
+        Offset::End,
+    )?;
     let client: BaseConsumer = config(&[]).create()?;
     expect(
         "watermarks",
@@ -319,11 +323,7 @@ fn time_start() -> Outcome {
         .into_iter()
         .map(|r| (r.offset, r.timestamp_ms - *ORIGIN_MS))
         .collect();
-    expect(
-        "records",
-        seen,
-        vec![(5, 5000), (6, 6000), (7, 7000)],
-    )?;
+    expect("records", seen, vec![(5, 5000), (6, 6000), (7, 7000)])?;
     Ok(String::new())
 }
 
