@@ -34,6 +34,7 @@ enum End {
 }
 
 async fn end(api: &Api, ctx: Context, body: BytesMut) -> End {
+    let env = ctx.rooms.env.clone();
     let answered = async {
         let mut outcome = (api.run)(ctx, body).await;
         loop {
@@ -44,7 +45,7 @@ async fn end(api: &Api, ctx: Context, body: BytesMut) -> End {
             }
         }
     };
-    let end = tokio::time::timeout(PATIENCE, answered).await;
+    let end = env.timeout(PATIENCE, answered).await;
     end.unwrap_or(End::Waiting)
 }
 

@@ -1,5 +1,6 @@
 //! The gate: nothing is told of an end while somebody is inside.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use trestle_storage::{DataUrl, Options};
@@ -129,22 +130,26 @@ async fn nobody_is_told_of_an_end_while_somebody_is_inside() {
         let stage = Stage::new().await;
         let own = stage.begin().await;
         let inside = stage.transactions.enter("id").await;
-        let transactions = stage.transactions.clone();
-        let ending = tokio::spawn(async move { end(&transactions, own, commit).await });
-        // Decided, and durably.
-        while !stage.standing().await.is_prepared() {
-            tokio::task::yield_now().await;
-        }
-        for _ in 0..TURNS {
-            tokio::task::yield_now().await;
-        }
-        assert_eq!(stage.end().await, 0, "there is a marker (commit: {commit})");
-        assert_eq!(stage.told.load(Ordering::Relaxed), 0, "the group was told");
-        assert!(stage.standing().await.is_prepared());
-        assert!(!ending.is_finished());
-
-        drop(inside);
-        ending.await.unwrap();
+        let ended = Cell::new(false);
+        let ending = async {
+            end(&stage.transactions, own, commit).await;
+            ended.set(true);
+        };
+        let watching = async {
+            // Decided, and durably.
+            while !stage.standing().await.is_prepared() {
+                tokio::task::yield_now().await;
+            }
+            for _ in 0..TURNS {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(stage.end().await, 0, "there is a marker (commit: {commit})");
+            assert_eq!(stage.told.load(Ordering::Relaxed), 0, "the group was told");
+            assert!(stage.standing().await.is_prepared());
+            assert!(!ended.get());
+            drop(inside);
+        };
+        futures::join!(ending, watching);
         assert_eq!(stage.end().await, 1, "the marker");
         assert_eq!(stage.told.load(Ordering::Relaxed), 1);
         assert!(stage.standing().await.is_complete());
