@@ -10,7 +10,7 @@ from .lists import HERE, clients, scenarios
 
 PAGE = ROOT / "docs" / "compatibility.md"
 # Times differ from run to run; the page shall not.
-TIMES = re.compile(r"[,;:]? *(?:slowest of \d+: \d+ ms.*|taken over after [\d.]+ m?s|seen \d+ ms .*|did not list \S+)")
+TIMES = re.compile(r"[,;:]? *(?:slowest of \d+: \d+ ms.*|(?:taken over|known) after [\d.]+ m?s|seen \d+ ms .*|did not list \S+)")
 
 HEAD = """# Clients
 
