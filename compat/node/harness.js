@@ -33,6 +33,8 @@ const { isDeepStrictEqual, inspect } = require('node:util')
 
 const BOOTSTRAP = process.env.COMPAT_BOOTSTRAP || ''
 const SECONDS = Number(process.env.COMPAT_SECONDS || 15)
+// Apache Kafka's restarts take their time.
+const PATIENCE = process.env.COMPAT_AGAINST === 'kafka' ? 3 : 1
 const LIMIT_S = Number(process.env.COMPAT_LIMIT || 120)
 
 /** The client cannot do this at all; the message says why. */
@@ -75,6 +77,7 @@ function expect (what, actual, wanted) {
 const pause = ms => new Promise(resolve => setTimeout(resolve, ms))
 
 async function waitFor (what, condition, seconds = 60) {
+  seconds *= PATIENCE
   const deadline = Date.now() + 1000 * seconds
   for (;;) {
     const found = await condition()

@@ -11,8 +11,8 @@ from runner.client import NotAvailable, control, expect, fresh_name, new_topic, 
 
 PARTITIONS = 6
 # Longer than any wait here: what is taken over was not taken over because a session ended.
-SESSION_MS = 30_000
-AT_ONCE_S = 15
+SESSION_MS = 60_000
+AT_ONCE_S = 40
 
 
 def owned(members):
@@ -26,7 +26,7 @@ class Groups:
     def __init__(self, scenarios):
         self.s, self.client = scenarios, scenarios.client
 
-    def settled(self, members, seconds=30):
+    def settled(self, members, seconds=60):
         def what():
             failed = [str(m.failed) for m in members if m.failed]
             return f"each partition with one owner, {[sorted(m.owned) for m in members]} {failed}"

@@ -136,7 +136,7 @@ class Scenarios:
         topic, sent = new_topic(), numbered(1000)
         self.produce(topic, sent, acks=level)
         # Nobody told the producer with acks=0 when its records were there.
-        wait_for("1000 records", lambda: self.client.ends(topic, 1)[0] >= 1000, 10)
+        wait_for("1000 records", lambda: self.client.ends(topic, 1)[0] >= 1000)
         expect("values", self.values(topic), sent)
 
     def idempotent(self):
@@ -211,14 +211,14 @@ class Scenarios:
                 producer.send(topic, b"record %d" % i, partition=0)
                 expect("delivery errors", producer.flush(), [])
                 acknowledged = time.monotonic()
-                got = wait_for("the record", lambda: reader.poll(1), 10)
+                got = wait_for("the record", lambda: reader.poll(1))
                 expect("values", [r.value for r in got], [b"record %d" % i])
                 # The first one waits for the reader's start.
                 slowest = max(slowest, time.monotonic() - acknowledged) if i else 0
         finally:
             reader.close()
             producer.close()
-        expect("the slowest within a second of its acknowledgement", slowest < 1, True)
+        expect("the slowest within five seconds of its acknowledgement", slowest < 5, True)
         return f"slowest of 19: {slowest * 1000:.0f} ms after its acknowledgement"
 
     def auto_create_on(self):

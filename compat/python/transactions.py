@@ -60,14 +60,14 @@ class Transactions:
         self.s.produce(topic, [b"behind"])
         reader, found = self.client.reader(topic, 1, committed=True), []
         try:
-            wait_for("the first record", lambda: found.extend(reader.poll(0.2)) or found, 30)
+            wait_for("the first record", lambda: found.extend(reader.poll(0.2)) or found)
             # Long enough for a fetch that would bring more.
             until = time.monotonic() + 1.5
             while time.monotonic() < until:
                 found.extend(reader.poll(0.2))
             expect("while the transaction is open", [r.value for r in found], [b"before"])
             producer.commit()
-            wait_for("the others", lambda: found.extend(reader.poll(0.2)) or len(found) >= 3, 30)
+            wait_for("the others", lambda: found.extend(reader.poll(0.2)) or len(found) >= 3)
             expect("when it is committed", [r.value for r in found], [b"before", b"within", b"behind"])
         finally:
             reader.close()

@@ -16,6 +16,8 @@ from runner.lists import scenarios  # noqa: E402
 BOOTSTRAP = os.environ.get("COMPAT_BOOTSTRAP", "")
 # How long scenarios go on that go on for a time, and how long any may take beyond that.
 SECONDS = int(os.environ.get("COMPAT_SECONDS", "15"))
+# Apache Kafka's restarts take their time.
+PATIENCE = 3 if os.environ.get("COMPAT_AGAINST") == "kafka" else 1
 LIMIT_S = int(os.environ.get("COMPAT_LIMIT", "120"))
 
 
@@ -55,6 +57,7 @@ def expect(what, actual, expected):
 
 def wait_for(what, condition, seconds=60):
     """Waits until `condition()` is true; answers it."""
+    seconds *= PATIENCE
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         if time.monotonic() > deadline:

@@ -24,6 +24,7 @@ func (client) Module() string { return "github.com/segmentio/kafka-go" }
 func (client) Unavailable() map[string]string {
 	none := map[string]string{
 		"records.shapes":       "this client reads a header's empty value as a null",
+		"group.grow":           "the last record of a generation comes again in the next one, also on Apache Kafka",
 		"group.static":         "this client has no static members",
 		"pause.resume":         "a reader that is not read from is a paused one",
 		"metadata.by-id":       "topics are described by name",

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"maps"
 	"os"
 	"strings"
 	"sync"
@@ -24,7 +25,9 @@ type client struct{}
 func (client) Name() string   { return "sarama" }
 func (client) Module() string { return "github.com/IBM/sarama" }
 func (client) Unavailable() map[string]string {
-	return map[string]string{"metadata.by-id": "topics are described by name", "eos.chain": "this client's members fetch offsets without require_stable (KIP-447), so a chain with more than one member cannot be exact"}
+	none := map[string]string{"metadata.by-id": "topics are described by name", "eos.chain": "this client's members fetch offsets without require_stable (KIP-447), so a chain with more than one member cannot be exact"}
+	maps.Copy(none, missing)
+	return none
 }
 func (client) Protocols() []string  { return protocols }
 func (client) Rejoins() bool        { return true }

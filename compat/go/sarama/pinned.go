@@ -5,6 +5,10 @@ package main
 
 import "github.com/IBM/sarama"
 
+var missing = map[string]string{
+	"group.grow": "what a member has read comes again after a rebalance, also on Apache Kafka",
+}
+
 var protocols []string
 
 func cooperative() sarama.BalanceStrategy { return nil }

@@ -19,10 +19,10 @@ import (
 const (
 	partitions = 6
 	// Longer than any wait here: what is taken over was not taken over because a session ended.
-	session = 30 * time.Second
+	session = 60 * time.Second
 	short   = 6 * time.Second
-	atOnce  = 15 * time.Second
-	settles = 30 * time.Second
+	atOnce  = 40 * time.Second
+	settles = 60 * time.Second
 )
 
 func (s *shared) groups() []scenario {

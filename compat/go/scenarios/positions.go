@@ -139,7 +139,10 @@ func (s *shared) recreated() string {
 		return err == nil || strings.Contains(strings.ToLower(err.Error()), "exist")
 	})
 	waitFor(func() string { return fmt.Sprint("a new record ", m.Log().Failed()) }, 90*time.Second, func() bool {
-		s.produceTo(topic, 0, []byte("new"))
+		p := got(s.client.Producer(model.ProducerOptions{}))
+		p.Send(model.Record{Topic: topic, Value: []byte("new")})
+		p.Flush()
+		p.Close()
 		time.Sleep(200 * time.Millisecond)
 		return came("new")
 	})

@@ -198,7 +198,7 @@ final class Basic {
         // Idempotence, which newer versions have on, is for acks=all only.
         produce(topic, 0, sent, "acks", level, "enable.idempotence", level.equals("all"));
         // Nobody told the producer with acks=0 when its records were there.
-        waitFor(() -> "1000 records", 10, () -> end(topic) >= 1000);
+        waitFor(() -> "1000 records", 60, () -> end(topic) >= 1000);
         expect("values", values(topic).equals(sent), true);
         return "";
     }
@@ -322,7 +322,7 @@ final class Basic {
                 sender.flushed();
                 long acknowledged = System.nanoTime();
                 List<ConsumerRecord<byte[], byte[]>> got = new ArrayList<>();
-                waitFor(() -> value, 10, () -> {
+                waitFor(() -> value, 60, () -> {
                     Client.poll(consumer, 1000).forEach(got::add);
                     return !got.isEmpty();
                 });
@@ -331,7 +331,7 @@ final class Basic {
                 slowest = Math.max(slowest, i == 0 ? 0 : (System.nanoTime() - acknowledged) / 1_000_000);
             }
         }
-        expect("the slowest within a second of its acknowledgement", slowest < 1000, true);
+        expect("the slowest within five seconds of its acknowledgement", slowest < 5000, true);
         return "slowest of 19: " + slowest + " ms after its acknowledgement";
     }
 

@@ -22,9 +22,9 @@ import trestle.compat.Harness.Scenario;
 /** Groups: who has which partitions, and what was read. */
 final class Groups {
     private static final int PARTITIONS = 6;
-    private static final int SETTLES_S = 30;
+    private static final int SETTLES_S = 60;
     // Longer than any wait here: what is taken over was not taken over because a session ended.
-    private static final int SESSION_MS = 30_000;
+    private static final int SESSION_MS = 60_000;
 
     private Groups() {}
 
@@ -123,7 +123,7 @@ final class Groups {
             eachOnce(records, feed(topic, 0, 600), members);
             long began = System.nanoTime();
             members.remove(2).close();
-            settled(members, 15);
+            settled(members, 40);
             took = (System.nanoTime() - began) / 1_000_000;
             eachOnce(records, feed(topic, 600, 600), members);
         } finally {
