@@ -6,7 +6,7 @@ const { BOOTSTRAP, Refused, freshName, pause } = require('./harness.js')
 module.exports = installed => {
   const { Admin, Consumer, Producer, ListOffsetTimestamps } = installed('@platformatic/kafka')
   const version = process.env.COMPAT_VERSION
-  const base = (more = {}) => ({ clientId: 'compat', bootstrapBrokers: [BOOTSTRAP], timeout: 30_000, connectTimeout: 5000, retries: 100, retryDelay: 100, ...more })
+  const base = (more = {}) => ({ clientId: 'compat', bootstrapBrokers: [BOOTSTRAP], timeout: 30_000, connectTimeout: 5000, retries: 600, retryDelay: 100, ...more })
 
   /** The innermost errors say something. */
   const inner = e => e.errors && e.errors.length ? inner(e.errors[0]) : e.cause && e.cause.message ? inner(e.cause) : e
@@ -200,6 +200,7 @@ module.exports = installed => {
     name: 'platformatic-kafka',
     version,
     unavailable: {
+      'group.static': 'closing a member leaves the group, also with an instance id',
       'group.cooperative': 'this client has no cooperative members',
       'txn.abort': 'this client gives aborted records to read_committed consumers, also on Apache Kafka',
       'txn.fencing': 'this client does not try again when a transaction of its id is being ended, also on Apache Kafka',

@@ -244,7 +244,7 @@ class Scenarios:
 
     def restart(self, how):
         """One long-lived idempotent producer; the broker goes away in the middle of its records."""
-        topic, sent, going = new_topic(), numbered(20_000), []
+        topic, sent, going = new_topic(), numbered(6000), []
         producer = self.client.producer(idempotent=True, records=50)
         failed = []
 
@@ -255,7 +255,7 @@ class Scenarios:
                 failed.append(e)
 
         for i, value in enumerate(sent):
-            if i in (5000, 12_000):
+            if i in (1500, 3600):
                 for thread in going:
                     thread.join()
                 going.append(threading.Thread(target=go))

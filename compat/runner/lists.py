@@ -8,8 +8,8 @@ HERE = pathlib.Path(__file__).resolve().parent.parent
 Scenario = collections.namedtuple("Scenario", "name area set shows")
 
 
-class Client(collections.namedtuple("Client", "name version folder set areas")):
-    """One row of clients.txt; as text NAME@VERSION."""
+class Client(collections.namedtuple("Client", "name version folder set areas more")):
+    """One row of clients.txt; as text NAME@VERSION. `more` are the areas that only --full runs."""
 
     def __str__(self):
         return f"{self.name}@{self.version}"
@@ -23,7 +23,11 @@ def _rows(file, columns):
 
 def clients():
     """In the order of the file."""
-    return [Client(*row[:4], row[4].split()) for row in _rows("clients.txt", 5)]
+    found = []
+    for *row, areas in _rows("clients.txt", 5):
+        words = areas.split()
+        found.append(Client(*row, [w for w in words if w[0] != "+"], [w[1:] for w in words if w[0] == "+"]))
+    return found
 
 
 def scenarios():
