@@ -479,6 +479,7 @@ impl<'a> BatchBuilder<'a> {
             start_time_ms: self.now_ms,
             live_logs: 0,
             dead_bytes: 0,
+            adopted_ms: 0,
         };
         self.assigned.next_segment += 1;
         self.batch

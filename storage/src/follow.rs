@@ -54,7 +54,7 @@ pub(crate) async fn open(
         object_store,
         db_path,
         wal_dir,
-    } = object_store::open_read_only(options)?;
+    } = object_store::open_read_only(options).await?;
     let home = Home {
         object_store: Arc::clone(&object_store),
         db_path: db_path.clone(),
@@ -89,7 +89,9 @@ pub(crate) async fn open(
     })?;
     let status = reader.subscribe();
     let rows = Rows::Followed(reader);
-    if let Some(value) = get(&rows, Format::key()).await? {
+    let format = get(&rows, Format::key()).await?;
+    let has_format = format.is_some();
+    if let Some(value) = format {
         let found = Format::decode(&value)?;
         if found > Format::CURRENT {
             let problem = format!(
@@ -101,6 +103,13 @@ pub(crate) async fn open(
         }
     }
     let found = segments(&rows).await?;
+    if !has_format && !found.is_empty() {
+        let problem = format!(
+            "the store at {} was written by OpenData Log; open it once for writing, which takes it over",
+            options.data
+        );
+        return Err(Error::new(ErrorKind::Invalid, problem));
+    }
     let next_sequence = frontier(&rows, &found).await?;
     Ok(Followed {
         status,

@@ -51,10 +51,12 @@
 //! # }
 //! ```
 
+mod adopt;
 mod ahead;
 mod batch;
 mod checkpoint;
 mod clear;
+mod clone;
 mod commit;
 mod error;
 mod follow;

@@ -267,7 +267,7 @@ impl Log {
     }
 
     /// Waits until what was written to the log before this call is durable; see
-    /// [`crate::Store::commit_early`].
+    /// [`crate::Store::commit_early`]. While the store is stalled nobody waits: what is durable can be read.
     ///
     /// # Errors
     /// `Closed` or `Fenced` if the store no longer is open.
@@ -281,10 +281,11 @@ impl Log {
             }
             tokio::select! {
                 () = changed => {}
-                state = state.wait_for(|state| matches!(state, StoreState::Closed(_))) => {
+                state = state.wait_for(|state| !matches!(state, StoreState::Open)) => {
                     return match state.as_deref() {
                         Ok(StoreState::Closed(error)) => Err(error.clone()),
-                        _ => Err(Error::new(ErrorKind::Closed, "the store is closed")),
+                        Ok(StoreState::Stalled(_) | StoreState::Open) => Ok(()),
+                        Err(_) => Err(Error::new(ErrorKind::Closed, "the store is closed")),
                     };
                 }
             }

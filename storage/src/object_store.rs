@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
 use slatedb::object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
 use slatedb::object_store::local::LocalFileSystem;
 use slatedb::object_store::memory::InMemory;
@@ -20,8 +21,12 @@ use slatedb::object_store::{
 use crate::{DataUrl, Error, ErrorKind, Options, Result};
 
 /// Where SlateDB's files lie within the object store, behind the prefix of the URL.
-const DB_PATH: &str = "db";
+pub(crate) const DB_PATH: &str = "db";
 /// The write-ahead log of a data directory.
+/// Where OpenData Log keeps it by default.
+const OPENDATA_PATH: &str = "data";
+/// Where SlateDB keeps its list of files: a database is where this is.
+const MANIFEST_DIR: &str = "manifest";
 const WAL_DIR: &str = "wal-files";
 /// The locked file of a data directory; holds the process id of its owner.
 const LOCK_NAME: &str = "lock";
@@ -48,6 +53,8 @@ pub(crate) struct OpenedStore {
 pub(crate) struct LocalDirectory {
     /// The directory.
     pub(crate) root: PathBuf,
+    /// The database's own within it.
+    pub(crate) db_dir: PathBuf,
     _lock: File,
 }
 
@@ -59,7 +66,12 @@ impl LocalDirectory {
 
     /// Where SlateDB's own write-ahead log would lie.
     pub(crate) fn foreign_wal_dir(&self) -> PathBuf {
-        self.root.join(DB_PATH).join("wal")
+        self.db_dir.join("wal")
+    }
+
+    /// Whether there is a database that has never been opened with a write-ahead log of ours.
+    pub(crate) fn was_written_by_others(&self) -> bool {
+        !self.wal_dir().exists() && self.foreign_wal_dir().is_dir()
     }
 }
 
@@ -93,41 +105,50 @@ pub(crate) struct ReadOnlyStore {
 ///
 /// # Errors
 /// `Invalid` if there is none, or for a store in memory.
-pub(crate) fn open_read_only(options: &Options) -> Result<ReadOnlyStore> {
+pub(crate) async fn open_read_only(options: &Options) -> Result<ReadOnlyStore> {
     match &options.data {
         DataUrl::Memory => Err(Error::new(
             ErrorKind::Invalid,
             "a store in memory belongs to its process",
         )),
         DataUrl::File(root) => {
-            if !root.join(DB_PATH).is_dir() {
+            let absent = || {
                 let problem = format!("there is no store in {}", root.display());
-                return Err(Error::new(ErrorKind::Invalid, problem));
+                Error::new(ErrorKind::Invalid, problem)
+            };
+            let root = root.canonicalize().map_err(|_| absent())?;
+            let place = LocalPlace::of(&root);
+            if !place.db_dir().is_dir() {
+                return Err(absent());
             }
-            let object_store = LocalFileSystem::new_with_prefix(root).map_err(|source| {
+            let object_store = LocalFileSystem::new_with_prefix(&place.base).map_err(|source| {
                 let context = format!("cannot open data directory {}", root.display());
                 Error::new(ErrorKind::Unavailable, context).with_source(source)
             })?;
             let wal_dir = root.join(WAL_DIR);
             Ok(ReadOnlyStore {
                 object_store: Arc::new(object_store),
-                db_path: ObjectPath::from(DB_PATH),
+                db_path: place.db_path,
                 wal_dir: wal_dir.is_dir().then_some(wal_dir),
             })
         }
         DataUrl::S3 { bucket, prefix } => {
             let prefix = parse_prefix(&options.data, prefix)?;
             let s3 = S3::from_env(bucket);
+            let object_store: Arc<dyn ObjectStore> =
+                Arc::new(s3.build(&options.data, s3.builder.clone())?);
+            // An endpoint that is not there says so when the store is opened.
+            let db_path = db_path_within(&*object_store, &prefix).await;
             Ok(ReadOnlyStore {
-                object_store: Arc::new(s3.build(&options.data, s3.builder.clone())?),
-                db_path: prefix.join(DB_PATH),
+                db_path: db_path.unwrap_or_else(|_| prefix.join(DB_PATH)),
+                object_store,
                 wal_dir: None,
             })
         }
     }
 }
 
-fn open_directory(root: &Path, fsync: bool) -> Result<OpenedStore> {
+pub(crate) fn open_directory(root: &Path, fsync: bool) -> Result<OpenedStore> {
     if root.exists() && !root.is_dir() {
         return Err(Error::new(
             ErrorKind::Invalid,
@@ -142,9 +163,10 @@ fn open_directory(root: &Path, fsync: bool) -> Result<OpenedStore> {
         .canonicalize()
         .map_err(|source| directory_error("open", root, source))?;
     let lock = lock(&root)?;
-    remove_staging_files(&root.join(DB_PATH))
-        .map_err(|source| directory_error("clean up", &root, source))?;
-    let object_store = LocalFileSystem::new_with_prefix(&root)
+    let place = LocalPlace::of(&root);
+    let db_dir = place.db_dir();
+    remove_staging_files(&db_dir).map_err(|source| directory_error("clean up", &root, source))?;
+    let object_store = LocalFileSystem::new_with_prefix(&place.base)
         .map_err(|source| {
             let context = format!("cannot open data directory {}", root.display());
             Error::new(ErrorKind::Unavailable, context).with_source(source)
@@ -152,9 +174,81 @@ fn open_directory(root: &Path, fsync: bool) -> Result<OpenedStore> {
         .with_fsync(fsync);
     Ok(OpenedStore {
         object_store: Arc::new(object_store),
-        db_path: ObjectPath::from(DB_PATH),
-        local: Some(LocalDirectory { root, _lock: lock }),
+        db_path: place.db_path,
+        local: Some(LocalDirectory {
+            root,
+            db_dir,
+            _lock: lock,
+        }),
     })
+}
+
+/// Where the database of a directory lies.
+struct LocalPlace {
+    /// The directory that its path starts from.
+    base: PathBuf,
+    db_path: ObjectPath,
+}
+
+impl LocalPlace {
+    /// Ours; else that of OpenData Log within `root`, or `root` itself if it is one.
+    fn of(root: &Path) -> Self {
+        let is_database = |path: &Path| path.join(MANIFEST_DIR).is_dir();
+        let within = |name: &str| Self {
+            base: root.to_owned(),
+            db_path: ObjectPath::from(name),
+        };
+        if is_database(&root.join(DB_PATH)) {
+            return within(DB_PATH);
+        }
+        if is_database(&root.join(OPENDATA_PATH)) {
+            return within(OPENDATA_PATH);
+        }
+        let own = root.parent().zip(root.file_name());
+        let own =
+            own.and_then(|(base, name)| Some((base, ObjectPath::parse(name.to_str()?).ok()?)));
+        match own {
+            Some((base, db_path)) if is_database(root) => Self {
+                base: base.to_owned(),
+                db_path,
+            },
+            _ => within(DB_PATH),
+        }
+    }
+
+    fn db_dir(&self) -> PathBuf {
+        self.base.join(self.db_path.as_ref())
+    }
+}
+
+/// The directory of the database in a data directory.
+pub(crate) fn database_dir(root: &Path) -> PathBuf {
+    LocalPlace::of(root).db_dir()
+}
+
+/// [`LocalPlace`] of a bucket: the path of the database under `prefix`.
+async fn db_path_within(
+    store: &dyn ObjectStore,
+    prefix: &ObjectPath,
+) -> std::result::Result<ObjectPath, ObjectError> {
+    let ours = prefix.clone().join(DB_PATH);
+    for path in [
+        ours.clone(),
+        prefix.clone().join(OPENDATA_PATH),
+        prefix.clone(),
+    ] {
+        let manifests = path.clone().join(MANIFEST_DIR);
+        if store
+            .list(Some(&manifests))
+            .next()
+            .await
+            .transpose()?
+            .is_some()
+        {
+            return Ok(path);
+        }
+    }
+    Ok(ours)
 }
 
 /// Creates `dir` and what is missing above it, so that all of it survives a power cut.
@@ -174,7 +268,7 @@ fn create_directory(dir: &Path, fsync: bool) -> std::io::Result<()> {
     Ok(())
 }
 
-fn directory_error(what: &str, dir: &Path, source: std::io::Error) -> Error {
+pub(crate) fn directory_error(what: &str, dir: &Path, source: std::io::Error) -> Error {
     use std::io::ErrorKind::{AlreadyExists, NotADirectory, PermissionDenied, ReadOnlyFilesystem};
     let (kind, remedy) = match source.kind() {
         PermissionDenied | ReadOnlyFilesystem => (
@@ -256,7 +350,7 @@ fn is_staging_name(name: &str) -> bool {
     })
 }
 
-fn parse_prefix(url: &DataUrl, prefix: &str) -> Result<ObjectPath> {
+pub(crate) fn parse_prefix(url: &DataUrl, prefix: &str) -> Result<ObjectPath> {
     ObjectPath::parse(prefix).map_err(|source| {
         let problem = format!("data URL {url}: the prefix cannot be used");
         Error::new(ErrorKind::Invalid, problem).with_source(source)
@@ -289,9 +383,11 @@ async fn open_bucket(url: &DataUrl, bucket: &str, prefix: &str) -> Result<Opened
             ));
         }
     }
+    let object_store: Arc<dyn ObjectStore> = Arc::new(build(s3.builder.clone())?);
+    let db_path = db_path_within(&*object_store, &prefix).await;
     Ok(OpenedStore {
-        object_store: Arc::new(build(s3.builder.clone())?),
-        db_path: prefix.join(DB_PATH),
+        db_path: db_path.map_err(|error| Refusal::Failed(error).into_error(url, &s3))?,
+        object_store,
         local: None,
     })
 }

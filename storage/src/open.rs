@@ -23,7 +23,7 @@ use crate::object_store::{self, LocalDirectory, OpenedStore};
 use crate::pace::PacedClock;
 use crate::segment::Segments;
 use crate::wal::{FileWal, FileWalOptions};
-use crate::{DataUrl, Error, ErrorKind, Options, Recovered, Result};
+use crate::{DataUrl, Error, ErrorKind, Options, Recovered, Result, adopt};
 
 /// An open engine and what was found in it.
 pub(crate) struct Opened {
@@ -62,8 +62,9 @@ pub(crate) async fn open(options: &Options, clock: Arc<dyn SystemClock>) -> Resu
     check(options)?;
     let live = LiveSegments::default();
     let rewrites = Rewrites::default();
+    let now_ms = clock.now().timestamp_millis();
     let engine = build(options, clock, &live, &rewrites).await?;
-    read(engine, live, rewrites).await
+    read(engine, options, live, rewrites, now_ms).await
 }
 
 fn check(options: &Options) -> Result<()> {
@@ -104,6 +105,13 @@ async fn build(
         foreign_wal_dir: directory.as_ref().map(LocalDirectory::foreign_wal_dir),
         clock: Arc::clone(&clock),
     };
+    if directory
+        .as_ref()
+        .is_some_and(LocalDirectory::was_written_by_others)
+    {
+        let store = Arc::clone(&object_store);
+        adopt::absorb_wal(options, store, db_path.clone(), Arc::clone(&clock)).await?;
+    }
     let wal = match &directory {
         Some(directory) => Some(FileWal::open(&directory.wal_dir(), wal_options)?),
         None => None,
@@ -160,7 +168,13 @@ async fn build(
 }
 
 /// Reads what the store had come to.
-async fn read(engine: Engine, live: LiveSegments, rewrites: Rewrites) -> Result<Opened> {
+async fn read(
+    engine: Engine,
+    options: &Options,
+    live: LiveSegments,
+    rewrites: Rewrites,
+    now_ms: i64,
+) -> Result<Opened> {
     let db = &engine.db;
     let format = get(db, Format::key())
         .await?
@@ -183,6 +197,10 @@ async fn read(engine: Engine, live: LiveSegments, rewrites: Rewrites) -> Result<
     let mut found = Vec::new();
     for row in scan(db, SegmentMeta::prefix()).await? {
         found.push(SegmentMeta::decode(&row.key, &row.value)?);
+    }
+    let adopts = format.is_none() && !found.is_empty();
+    if adopts {
+        adopt::adopt(db, options, &mut found, now_ms).await?;
     }
     let pending = scan(db, Pending::prefix()).await?;
     let pending = pending
@@ -207,7 +225,7 @@ async fn read(engine: Engine, live: LiveSegments, rewrites: Rewrites) -> Result<
         next_segment: open.as_ref().map_or(1, |open| open.meta.id + 1),
         open,
         told_ms: i64::MIN,
-        format_written: format.is_some(),
+        format_written: format.is_some() || adopts,
     };
     let replay = engine
         .wal
@@ -215,7 +233,7 @@ async fn read(engine: Engine, live: LiveSegments, rewrites: Rewrites) -> Result<
         .map(FileWal::recovered)
         .unwrap_or_default();
     let recovered = Recovered {
-        created: format.is_none(),
+        created: format.is_none() && !adopts,
         replayed_rows: replay.replayed_rows,
         torn_bytes: replay.torn_bytes,
     };

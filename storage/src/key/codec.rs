@@ -11,7 +11,7 @@ const TERMINATOR: u8 = 0x00;
 const ESCAPE: u8 = 0x01;
 
 /// The key of a log, as callers know it and as it stands in rows.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct LogKey {
     plain: Bytes,
     /// Escaped and terminated.

@@ -5,6 +5,9 @@
 //! timestamp - start time of the segment)). One row is one entry, its value the payload; or several
 //! small entries of one log with consecutive offsets, the payloads one after the other and then their
 //! sizes. Of those, some may have been dropped since: they keep their places.
+//!
+//! A key without the trailer is OpenData's: one raw record whose offset is its sequence, of the time that
+//! the segment gives such records.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -50,6 +53,13 @@ impl EntryKey {
         );
     }
 
+    /// The start of the keys of all entries in `segment`.
+    pub(crate) fn prefix(segment: u32) -> Bytes {
+        let mut out = BytesMut::with_capacity(8);
+        put_prefix(&mut out, segment, tag::ENTRY);
+        out.freeze()
+    }
+
     /// The lowest key that a row of `log` ending at or after `sequence` can have in `segment`.
     pub(crate) fn lower_bound(log: &LogKey, segment: &SegmentMeta, sequence: u64) -> Bytes {
         let mut out = BytesMut::with_capacity(32 + log.stored().len());
@@ -83,7 +93,16 @@ impl EntryKey {
         }
         take_terminated(bytes)?;
         let last_sequence = segment.start_sequence.checked_add(take_var_u64(bytes)?)?;
-        let (&form, rest) = bytes.split_first()?;
+        let Some((&form, rest)) = bytes.split_first() else {
+            return Some(Self {
+                last_sequence,
+                format: EntryFormat::Raw,
+                packed: false,
+                records: 1,
+                first_offset: last_sequence,
+                max_timestamp: segment.adopted_ms,
+            });
+        };
         *bytes = rest;
         let format = match form & !PACKED {
             RAW => EntryFormat::Raw,

@@ -3,7 +3,9 @@
 //! Key: prefix with tag `30`, the segment's id u32 BE. Value: first sequence u64 BE, start time in
 //! milliseconds i64 BE, as in OpenData; then ours: the number of directory rows that name the segment,
 //! u32 BE, counted when it is sealed and kept from then on, 0 while it is open; and the payload bytes in
-//! it that are dead and not yet reclaimed, u64 BE. A row of an older store ends before that: none.
+//! it that are dead and not yet reclaimed, u64 BE; and, if the segment was taken over from OpenData, the
+//! time that its entries without one count as written at, i64 BE. A row of an older store ends before the
+//! last two, one of OpenData before the last three: none.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -23,6 +25,8 @@ pub(crate) struct SegmentMeta {
     pub(crate) live_logs: u32,
     /// Payload bytes of trimmed and removed entries that still lie here.
     pub(crate) dead_bytes: u64,
+    /// The time of entries that do not say when they were written; 0 if there are none.
+    pub(crate) adopted_ms: i64,
 }
 
 impl SegmentMeta {
@@ -41,11 +45,14 @@ impl SegmentMeta {
     }
 
     pub(crate) fn value(&self) -> Bytes {
-        let mut out = BytesMut::with_capacity(28);
+        let mut out = BytesMut::with_capacity(36);
         out.put_u64(self.start_sequence);
         out.put_i64(self.start_time_ms);
         out.put_u32(self.live_logs);
         out.put_u64(self.dead_bytes);
+        if self.adopted_ms != 0 {
+            out.put_i64(self.adopted_ms);
+        }
         out.freeze()
     }
 
@@ -59,8 +66,12 @@ impl SegmentMeta {
             id: take_u32(&mut key)?,
             start_sequence: take_u64(&mut value)?,
             start_time_ms: take_i64(&mut value)?,
-            live_logs: take_u32(&mut value)?,
+            live_logs: match value.is_empty() {
+                true => 0,
+                false => take_u32(&mut value)?,
+            },
             dead_bytes: take_u64_if_any(&mut value)?,
+            adopted_ms: take_u64_if_any(&mut value)? as i64,
         })
     }
 }

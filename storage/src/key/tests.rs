@@ -23,6 +23,7 @@ const SEGMENT: SegmentMeta = SegmentMeta {
     start_time_ms: 1_700_000_000_000,
     live_logs: 3,
     dead_bytes: 9,
+    adopted_ms: 0,
 };
 
 fn entry_key(log: &LogKey, key: &EntryKey) -> Bytes {
@@ -138,6 +139,46 @@ fn log_state_rows() {
     assert_eq!(LogState::decode(&key, &value[..41]).expect("whole"), older);
     assert!(
         Directory::key(&log(b"t/0"), u64::MAX) < key && key < Directory::scan_end(&log(b"t/0"))
+    );
+}
+
+#[test]
+fn rows_of_opendata() {
+    let log = log(b"t/0");
+    let value = SEGMENT.value();
+    let theirs = SegmentMeta {
+        live_logs: 0,
+        dead_bytes: 0,
+        ..SEGMENT
+    };
+    let key = SegmentMeta::key(7);
+    assert_eq!(
+        SegmentMeta::decode(&key, &value[..16]).expect("whole"),
+        theirs
+    );
+    let adopted = SegmentMeta {
+        adopted_ms: 258,
+        ..SEGMENT
+    };
+    assert_eq!(hex(&adopted.value()), hex(&value) + "0000000000000102");
+    assert_eq!(
+        SegmentMeta::decode(&key, &adopted.value()).expect("whole"),
+        adopted
+    );
+
+    let entry = EntryKey::lower_bound(&log, &SEGMENT, 1300);
+    assert_eq!(hex(&entry), "03010000000710742f3000112c");
+    assert!(entry.starts_with(&EntryKey::prefix(7)));
+    assert_eq!(
+        EntryKey::decode(&entry, &adopted).expect("whole"),
+        EntryKey {
+            last_sequence: 1300,
+            format: EntryFormat::Raw,
+            packed: false,
+            records: 1,
+            first_offset: 1300,
+            max_timestamp: 258,
+        }
     );
 }
 
@@ -356,7 +397,9 @@ proptest! {
             dead_through: dead,
         };
         prop_assert_eq!(LogState::decode(&LogState::key(&log), &state.value()).expect("whole"), state);
-        let meta = SegmentMeta { id, start_sequence: a, start_time_ms: e, live_logs: live, dead_bytes: dead };
+        let meta = SegmentMeta {
+            id, start_sequence: a, start_time_ms: e, live_logs: live, dead_bytes: dead, adopted_ms: e,
+        };
         prop_assert_eq!(SegmentMeta::decode(&SegmentMeta::key(id), &meta.value()).expect("whole"), meta);
     }
 

@@ -15,8 +15,8 @@ use super::retention;
 use super::view::{LogRead, LogView};
 use crate::key::LogKey;
 use crate::{
-    Checkpoint, Committed, EntryFormat, Error, ErrorKind, Log, Metrics, NewEntry, Options, Result,
-    Store, WriteSet,
+    Checkpoint, Committed, DataUrl, EntryFormat, Error, ErrorKind, Log, Metrics, NewEntry, Options,
+    Result, Store, WriteSet,
 };
 
 /// Logs that are kept open, so that an append does not look for the end of its log.
@@ -26,6 +26,37 @@ const OPEN_LOGS: usize = 1 << 16;
 ///
 /// There is one writer: a second open of the same data fences the first. Close it when done: what was
 /// appended and is not durable is lost otherwise, as in a crash.
+///
+/// ```
+/// use bytes::Bytes;
+/// use trestle_storage::{Config, LogDb, LogRead, Record, ScanOptions, StorageConfig};
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let config = Config { storage: StorageConfig::InMemory, ..Config::default() };
+/// let log = LogDb::open(config).await?;
+/// let record = |key: &'static str, value: &'static str| Record {
+///     key: Bytes::from(key),
+///     value: Bytes::from(value),
+/// };
+/// // All or none, and durable.
+/// log.append(vec![record("orders/eu", "1"), record("orders/us", "2")]).await?;
+///
+/// // One log, from what comes on; then two, merged by sequence.
+/// let mut tail = log.tail(Bytes::from("orders/eu"), log.durable_sequence()).await?;
+/// log.append(vec![record("orders/eu", "3")]).await?;
+/// assert_eq!(tail.next().await?.expect("an entry").value, "3");
+/// let mut scan = log.scan_prefix(Bytes::from("orders/"), .., ScanOptions::default()).await?;
+/// let mut values = Vec::new();
+/// while let Some(entry) = scan.next().await? {
+///     values.push(entry.value);
+/// }
+/// assert_eq!(values, ["1", "2", "3"]);
+/// assert_eq!(log.count(Bytes::from("orders/eu"), ..).await?, 2);
+/// log.close().await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct LogDb {
     view: LogView,
@@ -279,6 +310,15 @@ impl LogDb {
     /// As [`Store::delete_checkpoint`].
     pub async fn delete_checkpoint(&self, id: Uuid) -> Result<()> {
         self.view.store.delete_checkpoint(id).await
+    }
+
+    /// Makes a database at `target` that holds what this one does, or did at a `checkpoint`, and shares
+    /// its files: a fork, to be opened and appended to on its own.
+    ///
+    /// # Errors
+    /// As [`Store::clone_to`].
+    pub async fn clone_to(&self, target: &DataUrl, checkpoint: Option<Uuid>) -> Result<()> {
+        self.view.store.clone_to(target, checkpoint).await
     }
 
     /// The store under it.

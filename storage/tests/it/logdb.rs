@@ -1,18 +1,20 @@
 //! The log database as its own users see it.
 
 use std::ops::Bound;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
 use bytes::Bytes;
 use proptest::prelude::*;
+use slatedb_common::metrics::{DefaultMetricsRecorder, MetricValue};
 use trestle_storage::{
     AppendError, Config, KeyOptions, KeyRetention, LogDb, LogDbBuilder, LogDbReader, LogEntry,
-    LogIterator, LogKeyIterator, LogRead, LogView, ReadVisibility, ReaderConfig, Record,
+    LogIterator, LogKeyIterator, LogRead, LogView, Metrics, ReadVisibility, ReaderConfig, Record,
     ScanOptions, StorageConfig, Store,
 };
 
-use crate::support::{append, clock, entry, in_directory, in_memory};
+use crate::support::{append, clock, entry, in_memory};
 use crate::wait::until;
 
 fn in_ram() -> Config {
@@ -461,29 +463,43 @@ async fn batches_of_another_user_are_returned_as_they_are() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
+/// On one thread, so that all appends wait before the store looks at the first.
+#[tokio::test]
 async fn waiting_appends_share_commits() -> Result<()> {
     let directory = tempfile::tempdir()?;
-    let log = LogDb::open(at(&directory)).await?;
-    let mut tasks = Vec::new();
-    for writer in 0..64 {
-        let log = log.clone();
-        tasks.push(tokio::spawn(async move {
-            for n in 0..20 {
-                log.append(vec![record(&format!("w{writer}"), &n.to_string())])
-                    .await?;
+    let counted = Arc::new(DefaultMetricsRecorder::new());
+    let log = LogDbBuilder::new(at(&directory))
+        .with_metrics(Metrics::new(counted.clone()))
+        .build()
+        .await?;
+    let commits = || -> u64 {
+        let metrics = counted.snapshot();
+        let found = metrics.by_name("trestle.storage.commits");
+        let counts = found.iter().map(|metric| match &metric.value {
+            MetricValue::Counter(count) => *count,
+            _ => 0,
+        });
+        counts.sum()
+    };
+    for round in 0..5 {
+        let before = commits();
+        let appends = (0..64).map(|writer| {
+            let log = log.clone();
+            async move {
+                let record = record(&format!("w{writer}"), "x");
+                log.append(vec![record]).await
             }
-            anyhow::Ok(())
-        }));
-    }
-    for task in tasks {
-        task.await??;
+        });
+        let appended = futures::future::join_all(appends).await;
+        assert!(appended.iter().all(|append| append.is_ok()));
+        let writes = commits() - before;
+        // The first round opens the logs one by one.
+        assert!(round == 0 || (1..=3).contains(&writes), "{writes} writes");
     }
     for writer in 0..64 {
-        assert_eq!(log.count(Bytes::from(format!("w{writer}")), ..).await?, 20);
+        assert_eq!(log.count(Bytes::from(format!("w{writer}")), ..).await?, 5);
     }
     log.close().await?;
-    let _ = in_directory(&directory);
     Ok(())
 }
 
@@ -539,4 +555,105 @@ proptest! {
         });
         prop_assert!(checked.is_ok(), "{checked:?}");
     }
+}
+
+async fn values(log: &impl LogRead, key: &'static str) -> Result<Vec<Bytes>> {
+    let entries = all(log.scan(Bytes::from(key), ..).await?).await?;
+    Ok(entries.into_iter().map(|entry| entry.value).collect())
+}
+
+/// Bytes of the tables below a directory; links are not followed.
+fn table_bytes(directory: &std::path::Path) -> Result<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            bytes += table_bytes(&entry.path())?;
+        } else if entry.path().extension().is_some_and(|ext| ext == "sst") {
+            bytes += entry.metadata()?.len();
+        }
+    }
+    Ok(bytes)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clone_begins_with_what_its_parent_holds_and_goes_its_own_way() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let place = |name: &str| directory.path().join(name);
+    let url = |name: &str| trestle_storage::DataUrl::File(place(name));
+    let config = |name: &str| Config {
+        storage: StorageConfig::Local(place(name)),
+        no_fsync: true,
+        ..Config::default()
+    };
+    let parent = LogDb::open(short_segments(config("parent"))).await?;
+    parent
+        .append(vec![record("a", "0"), record("b", "1")])
+        .await?;
+    let before = parent.create_checkpoint(None, None).await?;
+    // Only in the write-ahead log.
+    parent.append(vec![record("a", "2")]).await?;
+
+    parent.clone_to(&url("clone"), None).await?;
+    parent.clone_to(&url("early"), Some(before.id)).await?;
+    assert_eq!(table_bytes(&place("clone"))?, 0, "no data are copied");
+    parent.append(vec![record("a", "parent's")]).await?;
+
+    let clone = LogDb::open(config("clone")).await?;
+    assert_eq!(values(&clone, "a").await?, ["0", "2"]);
+    assert_eq!(values(&clone, "b").await?, ["1"]);
+    let next = clone
+        .append(vec![record("a", "clone's"), record("c", "new")])
+        .await?;
+    assert!(next.start_sequence >= 3);
+    assert_eq!(values(&clone, "a").await?, ["0", "2", "clone's"]);
+    assert_eq!(clone.count(Bytes::from("a"), ..).await?, 3);
+    assert_eq!(values(&parent, "a").await?, ["0", "2", "parent's"]);
+    assert_eq!(values(&parent, "c").await?, Vec::<Bytes>::new());
+    let early = LogDb::open(config("early")).await?;
+    assert_eq!(values(&early, "a").await?, ["0"]);
+    early.close().await?;
+
+    // A clone of the clone shares files with both.
+    clone.clone_to(&url("grandchild"), None).await?;
+    let grandchild = LogDb::open(config("grandchild")).await?;
+    assert_eq!(values(&grandchild, "a").await?, ["0", "2", "clone's"]);
+    grandchild.close().await?;
+
+    // What the parent removes stays for the clone.
+    let mut trim = trestle_storage::WriteSet::new();
+    trim.trim(&parent.store().log(b"a").await?, 4);
+    crate::support::commit(parent.store(), trim).await?;
+    parent.close().await?;
+    clone.close().await?;
+    let clone = LogDb::open(config("clone")).await?;
+    assert_eq!(values(&clone, "a").await?, ["0", "2", "clone's"]);
+
+    for (target, why) in [
+        (url("parent"), "is not empty"),
+        (trestle_storage::DataUrl::Memory, "cannot share files"),
+        ("s3://bucket/x".parse()?, "cannot share files"),
+    ] {
+        let refused = clone.clone_to(&target, None).await;
+        let refused = refused.expect_err("refused").to_string();
+        assert!(refused.contains(why), "{refused}");
+    }
+    let none = clone
+        .clone_to(&url("none"), Some(trestle_storage::Uuid::nil()))
+        .await;
+    assert!(
+        none.expect_err("refused")
+            .to_string()
+            .contains("no checkpoint")
+    );
+    clone.close().await?;
+
+    let memory = LogDb::open(in_ram()).await?;
+    let refused = memory
+        .clone_to(&url("none"), None)
+        .await
+        .expect_err("refused");
+    assert!(refused.to_string().contains("in memory"), "{refused}");
+    assert!(!place("none").exists());
+    Ok(())
 }

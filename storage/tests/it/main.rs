@@ -1,5 +1,6 @@
 //! Integration tests of the storage crate: one binary, one module per concern.
 
+mod adopt;
 mod basics;
 mod crash;
 mod follow;

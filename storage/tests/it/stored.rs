@@ -10,7 +10,8 @@ use slatedb::config::DbReaderOptions;
 use slatedb::object_store::local::LocalFileSystem;
 use slatedb::{DbReader, DbReaderMode, PrefixExtractor, PrefixTarget};
 
-struct BySegment;
+/// Routes rows as OpenData Log does.
+pub(crate) struct BySegment;
 
 impl PrefixExtractor for BySegment {
     fn name(&self) -> &str {
