@@ -200,3 +200,154 @@ fn hash_of(name: &[u8]) -> u64 {
     hash = hash.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
     hash ^ hash >> 33
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+    use proptest::prelude::*;
+    use slatedb::ValueDeletable;
+
+    use super::*;
+    use crate::EntryFormat;
+    use crate::key::{Directory, EntryKey, Index, LogKey, LogState, SegmentMeta};
+
+    const LOGS: [&[u8]; 5] = [b"a", b"a\0", b"ab", b"b", b"\xff"];
+
+    fn log(at: usize) -> LogKey {
+        LogKey::new(Bytes::from_static(LOGS[at])).expect("a key")
+    }
+
+    fn segment(id: u32) -> SegmentMeta {
+        SegmentMeta {
+            id,
+            start_sequence: 1000,
+            start_time_ms: 0,
+            live_logs: 0,
+            dead_bytes: 0,
+            adopted_ms: 0,
+        }
+    }
+
+    /// What a row or a bound of a range is made of: kind, log, segment, position.
+    type Place = (u8, usize, u32, u64);
+
+    fn places() -> impl Strategy<Value = Place> {
+        let position = prop_oneof![0u64..20, 0u64..5000, 0u64..(u64::MAX >> 2)];
+        (0u8..4, 0..LOGS.len(), 1u32..3, position)
+    }
+
+    /// The key of the row there.
+    fn row((kind, of, id, position): Place) -> Bytes {
+        let (log, segment) = (log(of), segment(id));
+        let mut out = BytesMut::new();
+        match kind {
+            0 => EntryKey {
+                last_sequence: segment.start_sequence + position,
+                format: EntryFormat::Batch,
+                packed: false,
+                records: 1,
+                first_offset: position / 2,
+                max_timestamp: 5,
+            }
+            .encode_into(&mut out, &log, &segment),
+            1 => Index::key_into(&mut out, &log, id, position),
+            2 => return Directory::key(&log, position),
+            _ => return LogState::key(&log),
+        }
+        out.freeze()
+    }
+
+    /// A range of rows of one kind, as readers ask for it.
+    fn range((kind, of, id, from): Place, to: Option<u64>) -> (Bytes, Bytes) {
+        let (log, segment) = (log(of), segment(id));
+        let end = to.unwrap_or(u64::MAX);
+        match kind {
+            0 => {
+                let at = |position| {
+                    let sequence = segment.start_sequence + position;
+                    EntryKey::lower_bound(&log, &segment, sequence)
+                };
+                let end = to.map_or_else(|| EntryKey::end(&log, &segment), at);
+                (at(from), end)
+            }
+            1 => (Index::key(&log, id, from), Index::key(&log, id, end)),
+            _ => (
+                Directory::key(&log, from),
+                to.map_or_else(|| Directory::scan_end(&log), |to| Directory::key(&log, to)),
+            ),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_row_is_ever_filtered_out(
+            rows in proptest::collection::vec(places(), 1..40),
+            ranges in proptest::collection::vec((places(), proptest::option::of(0u64..5000)), 1..20),
+        ) {
+            let mut rows: Vec<Bytes> = rows.into_iter().map(row).collect();
+            rows.sort();
+            let mut builder = PositionFilterPolicy.builder();
+            for key in &rows {
+                builder.add_entry(&RowEntry {
+                    key: key.clone(),
+                    value: ValueDeletable::Value(Bytes::new()),
+                    seq: 1,
+                    create_ts: None,
+                    expire_ts: None,
+                });
+            }
+            let built = builder.build();
+            let mut encoded = Vec::new();
+            built.encode(&mut encoded);
+            let decoded = PositionFilterPolicy.decode(&encoded);
+            let matches = |target: FilterTarget| {
+                let query = FilterQuery { target, context: None };
+                let found = built.might_match(&query);
+                assert_eq!(found, decoded.might_match(&query));
+                found
+            };
+            for key in &rows {
+                prop_assert!(matches(FilterTarget::Point(key.clone())));
+            }
+            for (place, to) in ranges {
+                let (lower, upper) = range(place, to);
+                let holds = rows.iter().any(|key| *key >= lower && *key < upper);
+                let found = matches(FilterTarget::Range {
+                    lower: Bound::Included(lower.clone()),
+                    upper: Bound::Excluded(upper.clone()),
+                });
+                prop_assert!(found || !holds, "{lower:?}..{upper:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_lies_elsewhere_is_filtered_out() {
+        let mut builder = PositionFilterPolicy.builder();
+        for position in [10, 20] {
+            builder.add_entry(&RowEntry {
+                key: row((0, 0, 1, position)),
+                value: ValueDeletable::Value(Bytes::new()),
+                seq: 1,
+                create_ts: None,
+                expire_ts: None,
+            });
+        }
+        let filter = builder.build();
+        let matches = |place: Place, to| {
+            let (lower, upper) = range(place, to);
+            filter.might_match(&FilterQuery {
+                target: FilterTarget::Range {
+                    lower: Bound::Included(lower),
+                    upper: Bound::Excluded(upper),
+                },
+                context: None,
+            })
+        };
+        assert!(matches((0, 0, 1, 15), None));
+        assert!(!matches((0, 0, 1, 21), None), "behind its end");
+        assert!(!matches((0, 0, 1, 0), Some(9)), "before its start");
+        assert!(!matches((0, 3, 1, 15), None), "another log");
+        assert!(!matches((0, 0, 2, 15), None), "another segment");
+    }
+}
