@@ -5,7 +5,7 @@
 use trestle::Broker;
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+pub(crate) async fn main() -> anyhow::Result<()> {
     let broker = Broker::builder().http("127.0.0.1:0").start().await?;
     println!("Kafka clients connect to {}", broker.address());
     if let Some(http) = broker.http_address() {

@@ -190,6 +190,43 @@ impl Drop for Broker {
     }
 }
 
+/// A store that is only read, behind an HTTP door that this process alone can enter. It takes no lock
+/// and writes nothing, whether or not a broker serves the same data.
+#[derive(Debug)]
+pub struct Visit {
+    env: Env,
+    rooms: Arc<Rooms>,
+    door: http::Inside,
+}
+
+impl Visit {
+    /// Opens the store of `config`, which says that it is only read.
+    ///
+    /// # Errors
+    /// A store that cannot be opened.
+    pub async fn open(config: Config, env: Env) -> anyhow::Result<Self> {
+        anyhow::ensure!(config.read_only, "the store of a visit is only read");
+        let (config, metrics) = (Arc::new(config), Arc::new(Metrics::default()));
+        let rooms = open_rooms(&env, &config, &metrics).await?;
+        let (_, in_rooms) = watch::channel(Some(rooms.clone()));
+        let door = http::open_inside(&env, &config, metrics, in_rooms);
+        Ok(Self { env, rooms, door })
+    }
+
+    /// A connection that speaks HTTP.
+    pub fn connect(&self) -> tokio::io::DuplexStream {
+        self.door.connect()
+    }
+
+    /// Ends what is in flight and closes the store.
+    pub async fn end(self) {
+        self.env.stopping().cancel();
+        // Whatever is left ends with the process.
+        self.env.timeout(DRAIN, self.env.join()).await;
+        self.env.timeout(CLOSE, close_rooms(Some(self.rooms))).await;
+    }
+}
+
 /// Makes a [`Broker`] for the process that it is built in.
 #[derive(Debug, Default)]
 pub struct BrokerBuilder {

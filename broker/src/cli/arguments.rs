@@ -47,7 +47,7 @@ pub(super) enum Command {
     /// Run the broker; the same as no command at all.
     #[command(after_help = EXAMPLES)]
     Serve(Serve),
-    /// Append to, read and list the logs of a running broker
+    /// Append to, read and list the logs of a running broker, or read those of a store
     Log(super::log::LogArguments),
 }
 

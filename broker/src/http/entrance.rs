@@ -22,6 +22,7 @@ const PATHS: &[&str] = &[
     "/api/v1/log/inspect",
     "/api/v1/log/tree",
     "/api/v1/checkpoints",
+    "/api/v1/clones",
 ];
 
 /// Lets a request in, or not, and counts it.

@@ -7,6 +7,7 @@ mod bounded;
 mod entrance;
 mod group_lag;
 mod health;
+mod inside;
 mod log;
 mod open_transactions;
 mod page;
@@ -21,6 +22,7 @@ use axum::http::header;
 use axum::middleware::from_fn_with_state;
 use axum::response::IntoResponse;
 use axum::routing::get;
+use axum::serve::Listener;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -30,6 +32,7 @@ use crate::env::Env;
 use crate::metrics::{self, Metrics};
 
 use bounded::Bounded;
+pub use inside::Inside;
 
 /// At shutdown, how long a response may still take.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -93,6 +96,24 @@ pub async fn open(
     Ok(Some(bound))
 }
 
+/// Opens the door of `rooms` for this process alone, until `env` is stopping.
+pub fn open_inside(
+    env: &Env,
+    config: &Config,
+    metrics: Arc<Metrics>,
+    rooms: watch::Receiver<Option<Arc<Rooms>>>,
+) -> Inside {
+    let (inside, entry) = inside::pair();
+    let router = router(Door {
+        env: env.clone(),
+        metrics,
+        rooms,
+        max_body_bytes: config.http_request_max_bytes,
+    });
+    env.spawn("http", serve(env.clone(), entry, router));
+    inside
+}
+
 fn router(door: Door) -> Router {
     Router::new()
         .route("/-/healthy", get(health::healthy))
@@ -106,7 +127,11 @@ fn router(door: Door) -> Router {
         .with_state(door)
 }
 
-async fn serve(env: Env, listener: Bounded, router: Router) {
+async fn serve<L>(env: Env, listener: L, router: Router)
+where
+    L: Listener,
+    L::Addr: std::fmt::Debug,
+{
     let stopping = env.stopping().clone();
     let serving =
         axum::serve(listener, router).with_graceful_shutdown(stopping.clone().cancelled_owned());

@@ -86,15 +86,20 @@ impl Receipt {
     /// A store that stalls is an error at once, so that clients hear of it before they time out. The
     /// records may then become durable all the same; an idempotent producer's retry is recognised.
     pub async fn durable(self) -> Result<(), AppendError> {
-        let Self {
-            done, mut store, ..
-        } = self;
-        tokio::select! {
-            biased;
-            done = done => done.unwrap_or_else(|_| Err(closed())),
-            stalled = store.wait_for(|state| matches!(state, StoreState::Stalled(_))) => {
-                Err(stalled.map_or_else(|_| closed(), |state| refusal(&state).unwrap_or_else(closed)))
-            }
+        unless_stalled(self.done, self.store).await
+    }
+}
+
+/// What a commit answers; an error at once if the store stalls.
+pub(super) async fn unless_stalled<T>(
+    done: oneshot::Receiver<Result<T, AppendError>>,
+    mut store: watch::Receiver<StoreState>,
+) -> Result<T, AppendError> {
+    tokio::select! {
+        biased;
+        done = done => done.unwrap_or_else(|_| Err(closed())),
+        stalled = store.wait_for(|state| matches!(state, StoreState::Stalled(_))) => {
+            Err(stalled.map_or_else(|_| closed(), |state| refusal(&state).unwrap_or_else(closed)))
         }
     }
 }

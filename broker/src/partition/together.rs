@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use trestle_storage::{EntryFormat, Log, NewEntry, Store, WriteSet};
 
 use super::batch::CheckedBatch;
-use super::leader::{AppendError, Partition, closed};
+use super::leader::{AppendError, Partition, unless_stalled};
 use super::state::State;
 use crate::types::Timestamp;
 
@@ -44,8 +44,7 @@ pub async fn append_together(
 ) -> Result<u64, AppendError> {
     let (send, answer) = oneshot::channel();
     queue(store, parts, wait, now, producer_expiration_ms, send)?;
-    let committed = answer.await.unwrap_or_else(|_| Err(closed()))?;
-    Ok(committed)
+    unless_stalled(answer, store.state()).await
 }
 
 /// Gives all batches their offsets and queues them, under the locks of all their partitions.

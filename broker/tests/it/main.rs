@@ -8,6 +8,7 @@
 
 mod command;
 mod docs;
+mod embedded;
 mod group_sim;
 mod sim;
 mod source;

@@ -205,3 +205,49 @@ fn a_shutdown_keeps_what_was_acknowledged_early() {
     let next = http.append(&[("orders", "x")]).ok()["startSequence"].as_u64();
     assert!(next >= Some(200));
 }
+
+/// A store that takes nothing more says so, and when to come back; then it goes on.
+#[test]
+fn a_full_disk_is_503_until_there_is_room() {
+    let arguments = ["--http", "127.0.0.1:0"];
+    let Some(broker) = Broker::on_small_disk(64, &arguments) else {
+        return;
+    };
+    let http = broker.http();
+    http.append(&[("orders", "1"), ("not:a:topic", "2")]).ok();
+    let filler = broker.small_disk().join("filler");
+    let mut file = std::fs::File::create(&filler).expect("a file");
+    // Until nothing fits, not even a byte.
+    let mut piece = vec![0u8; 1 << 20];
+    while !piece.is_empty() {
+        match std::io::Write::write(&mut file, &piece) {
+            Ok(_) => {}
+            Err(_) => piece.truncate(piece.len() / 2),
+        }
+    }
+    // What the log's file has left of its last page may still take a little.
+    let value = "x".repeat(8 << 10);
+    let mut acknowledged = 0;
+    let refused = protocol_tests::wait_for("a refusal", || {
+        let answer = http.append(&[("orders", &value), ("not:a:topic", &value)]);
+        acknowledged += usize::from(answer.status == 200);
+        (answer.status != 200).then_some(answer)
+    });
+    let why = refused.error(503);
+    assert!(why.contains("No space left"), "{why}");
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    let refused = http.append(&[("not:a:topic", "3")]);
+    refused.error(503);
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    assert_eq!(http.get("/-/ready").status, 503);
+    let count = http.get("/api/v1/log/count?key=orders").ok();
+    assert_eq!(
+        count["count"],
+        1 + acknowledged,
+        "what is durable is served"
+    );
+
+    std::fs::remove_file(filler).expect("it is ours");
+    protocol_tests::wait_until("room", || http.get("/-/ready").status == 200);
+    http.append(&[("orders", "last")]).ok();
+}

@@ -1,20 +1,39 @@
-//! A client of a broker's HTTP address: one request a connection, bodies read as they come.
+//! A client of a broker's HTTP address, or of one within this process: one request a connection, bodies
+//! read as they come.
 
 use anyhow::{Context, bail};
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
+use trestle::broker::Visit;
 
 /// Longest line of a body: a record as JSON.
 const MOST_LINE_BYTES: usize = 64 << 20;
 
 /// Where requests go.
 #[derive(Debug)]
-pub(super) struct Client {
-    address: String,
+pub(super) struct Client<'a> {
+    way: Way<'a>,
 }
 
-impl Client {
+#[derive(Debug)]
+enum Way<'a> {
+    Address(String),
+    Within(&'a Visit),
+}
+
+/// A connection, whatever it is made of.
+trait Stream: AsyncRead + AsyncWrite + std::fmt::Debug + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + std::fmt::Debug + Send + Unpin> Stream for S {}
+
+impl<'a> Client<'a> {
+    /// A client of a store that is open in this process.
+    pub(super) fn within(visit: &'a Visit) -> Self {
+        Self {
+            way: Way::Within(visit),
+        }
+    }
+
     /// A client of `HOST:PORT`, also written as a URL.
     pub(super) fn new(server: &str) -> anyhow::Result<Self> {
         if server.starts_with("https://") {
@@ -22,7 +41,24 @@ impl Client {
         }
         let address = server.strip_prefix("http://").unwrap_or(server);
         let address = address.trim_end_matches('/').to_owned();
-        Ok(Self { address })
+        Ok(Self {
+            way: Way::Address(address),
+        })
+    }
+
+    async fn connect(&self) -> anyhow::Result<(Box<dyn Stream>, &str)> {
+        match &self.way {
+            Way::Within(visit) => Ok((Box::new(visit.connect()), "localhost")),
+            Way::Address(address) => {
+                let stream = TcpStream::connect(address).await.with_context(|| {
+                    format!(
+                        "no broker answers at {address}; start one, give its --http address as \
+                         --server, or read the store itself with --data"
+                    )
+                })?;
+                Ok((Box::new(stream), address))
+            }
+        }
     }
 
     async fn send(
@@ -32,12 +68,7 @@ impl Client {
         accept: &str,
         body: &[u8],
     ) -> anyhow::Result<Answer> {
-        let address = &self.address;
-        let stream = TcpStream::connect(address).await.with_context(|| {
-            format!(
-                "no broker answers at {address}; start one, or give its --http address as --server"
-            )
-        })?;
+        let (stream, address) = self.connect().await?;
         let mut stream = BufReader::new(stream);
         let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nAccept: {accept}\r\n\
@@ -110,7 +141,7 @@ impl Client {
 /// The body of an answer.
 #[derive(Debug)]
 pub(super) struct Answer {
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Box<dyn Stream>>,
     chunked: bool,
     /// Bytes still to come, of the chunk or of all.
     left: usize,

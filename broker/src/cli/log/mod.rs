@@ -1,4 +1,5 @@
-//! `trestle log`: the log database of a running broker, from the command line.
+//! `trestle log`: the log database of a running broker, or of a store that is only read, from the
+//! command line.
 
 mod client;
 mod output;
@@ -10,6 +11,10 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
+use trestle::Config;
+use trestle::broker::Visit;
+use trestle::config::{Origin, Settings};
+use trestle::env::Env;
 
 use client::{Answer, Client};
 use output::Output;
@@ -28,6 +33,8 @@ Examples:
   trestle log scan orders --limit 10
   trestle log tail orders --json | jq -r '.value|@base64d'
   trestle log keys --prefix tenant:
+  trestle log scan orders --data file:trestle-data --json > orders.ndjson
+  trestle log clone file:/srv/copy
 
 A key is a topic (its partition 0), TOPIC/PARTITION, or any other text, which is a log of its own.
 Text goes to people: sequence, offset and value. --json gives a JSON object a line, with bytes as
@@ -45,6 +52,10 @@ pub(crate) struct LogArguments {
         default_value = "127.0.0.1:8080"
     )]
     server: String,
+
+    /// Read a store itself instead, whether or not a broker serves it; nothing is locked or written
+    #[arg(long, global = true, value_name = "URL", conflicts_with = "server")]
+    data: Option<String>,
 
     /// Print a JSON object a line, for programs
     #[arg(long, global = true)]
@@ -100,6 +111,14 @@ enum LogCommand {
     /// Make, list or delete checkpoints of the store
     #[command(subcommand)]
     Checkpoint(CheckpointCommand),
+    /// Make a store of its own that begins with what this one holds; no data are copied
+    Clone {
+        /// Where: file:PATH of a directory that does not exist, or s3://BUCKET/PREFIX
+        target: String,
+        /// What the store held at this checkpoint, instead of now
+        #[arg(long, value_name = "ID")]
+        checkpoint: Option<String>,
+    },
 }
 
 /// What to do with checkpoints.
@@ -166,35 +185,56 @@ pub(crate) fn run(arguments: LogArguments) -> anyhow::Result<()> {
 }
 
 async fn dispatch(arguments: LogArguments) -> anyhow::Result<()> {
-    let client = Client::new(&arguments.server)?;
     let mut out = Output::new(arguments.json);
-    match arguments.command {
-        LogCommand::Append { key, values } => append(&client, &mut out, &key, values).await,
+    let Some(data) = &arguments.data else {
+        let client = Client::new(&arguments.server)?;
+        return execute(&client, &mut out, arguments.command).await;
+    };
+    let visit = visit(data).await?;
+    let client = Client::within(&visit);
+    let done = execute(&client, &mut out, arguments.command).await;
+    visit.end().await;
+    done
+}
+
+/// The store at `data`, opened for reading.
+async fn visit(data: &str) -> anyhow::Result<Visit> {
+    let mut settings = Settings::default();
+    for (name, value) in [("trestle.data", data), ("trestle.read.only", "true")] {
+        settings.set(name, value, Origin::Flag("--data".into()))?;
+    }
+    Visit::open(Config::load(settings)?, Env::system()).await
+}
+
+async fn execute(client: &Client<'_>, out: &mut Output, command: LogCommand) -> anyhow::Result<()> {
+    match command {
+        LogCommand::Append { key, values } => append(client, out, &key, values).await,
         LogCommand::Scan { range, limit } => {
             let limit = limit.map_or(String::new(), |limit| format!("&limit={limit}"));
             let query = format!("{}{limit}", range.query());
-            let total = match shows_progress() && range.key.is_some() && limit.is_empty() {
-                true => Some(count(&client, &range).await?),
-                false => None,
+            let progress = match (shows_progress(), &range.key) {
+                (true, Some(_)) if limit.is_empty() => Progress::Of(count(client, &range).await?),
+                (true, _) => Progress::Count,
+                (false, _) => Progress::None,
             };
-            stream(&client, &mut out, &query, total).await
+            stream(client, out, &query, progress).await
         }
         LogCommand::Tail { range } => {
             stream(
-                &client,
-                &mut out,
+                client,
+                out,
                 &format!("{}&follow=true", range.query()),
-                None,
+                Progress::None,
             )
             .await
         }
-        LogCommand::Keys { prefix } => keys(&client, &mut out, prefix.as_deref()).await,
+        LogCommand::Keys { prefix } => keys(client, out, prefix.as_deref()).await,
         LogCommand::Segments => {
             let answer = client.get_json("/api/v1/log/segments").await?;
             out.each(&answer["segments"], &["id", "startSeq", "startTimeMs"])
         }
         LogCommand::Count { range } => {
-            let count = count(&client, &range).await?;
+            let count = count(client, &range).await?;
             out.line(&json!({ "count": count }), &count.to_string())
         }
         LogCommand::Inspect { range } => {
@@ -214,12 +254,49 @@ async fn dispatch(arguments: LogArguments) -> anyhow::Result<()> {
             let columns = ["segmentId", "l0Files", "l0Bytes", "runs", "runBytes"];
             out.each(&answer["segments"], &columns)
         }
-        LogCommand::Checkpoint(command) => checkpoint(&client, &mut out, command).await,
+        LogCommand::Checkpoint(command) => checkpoint(client, out, command).await,
+        LogCommand::Clone { target, checkpoint } => {
+            let target = absolute(&target)?;
+            let mut path = format!("/api/v1/clones?target={}", percent_encoded(&target));
+            if let Some(checkpoint) = checkpoint {
+                path.push_str(&format!("&checkpoint={}", percent_encoded(&checkpoint)));
+            }
+            let answer = client.post_json(&path, &json!({})).await?;
+            out.line(&answer, &target)
+        }
+    }
+}
+
+/// The URL of a store with its path made absolute, for the broker may work elsewhere.
+fn absolute(url: &str) -> anyhow::Result<String> {
+    let Some(path) = url.strip_prefix("file:") else {
+        return Ok(url.to_owned());
+    };
+    let path = path.strip_prefix("//").unwrap_or(path);
+    let path = std::path::absolute(path).with_context(|| format!("{url} names no directory"))?;
+    Ok(format!("file:{}", path.display()))
+}
+
+/// What is shown to somebody who waits for a scan.
+#[derive(Clone, Copy, Debug)]
+enum Progress {
+    None,
+    Count,
+    Of(u64),
+}
+
+impl Progress {
+    fn show(self, done: u64) {
+        match self {
+            Self::None => {}
+            Self::Count => eprint!("\r{done} records"),
+            Self::Of(total) => eprint!("\r{done} of {total} records"),
+        }
     }
 }
 
 async fn checkpoint(
-    client: &Client,
+    client: &Client<'_>,
     out: &mut Output,
     command: CheckpointCommand,
 ) -> anyhow::Result<()> {
@@ -264,7 +341,7 @@ fn shows_progress() -> bool {
     std::io::stderr().is_terminal() && !std::io::stdout().is_terminal()
 }
 
-async fn count(client: &Client, range: &Range) -> anyhow::Result<u64> {
+async fn count(client: &Client<'_>, range: &Range) -> anyhow::Result<u64> {
     if range.key.is_none() {
         bail!("give a key: records are counted log by log");
     }
@@ -275,7 +352,7 @@ async fn count(client: &Client, range: &Range) -> anyhow::Result<u64> {
 }
 
 async fn append(
-    client: &Client,
+    client: &Client<'_>,
     out: &mut Output,
     key: &str,
     values: Vec<String>,
@@ -294,7 +371,7 @@ async fn append(
 }
 
 async fn append_batch(
-    client: &Client,
+    client: &Client<'_>,
     out: &mut Output,
     key: &str,
     values: &[String],
@@ -309,10 +386,10 @@ async fn append_batch(
 }
 
 async fn stream(
-    client: &Client,
+    client: &Client<'_>,
     out: &mut Output,
     query: &str,
-    total: Option<u64>,
+    progress: Progress,
 ) -> anyhow::Result<()> {
     let path = format!("/api/v1/log/scan?{query}");
     let mut answer: Answer = client.get(&path, "application/x-ndjson").await?;
@@ -325,17 +402,18 @@ async fn stream(
         let record: Value = serde_json::from_str(&line).context("a record that is not JSON")?;
         out.record(&record)?;
         done += 1;
-        if let Some(total) = total.filter(|_| done % PROGRESS == 0) {
-            eprint!("\r{done} of {total} records");
+        if done % PROGRESS == 0 {
+            progress.show(done);
         }
     }
-    if total.is_some() && done >= PROGRESS {
-        eprintln!("\r{done} records");
+    if done >= PROGRESS && !matches!(progress, Progress::None) {
+        progress.show(done);
+        eprintln!();
     }
     out.flush()
 }
 
-async fn keys(client: &Client, out: &mut Output, prefix: Option<&str>) -> anyhow::Result<()> {
+async fn keys(client: &Client<'_>, out: &mut Output, prefix: Option<&str>) -> anyhow::Result<()> {
     let prefix = prefix.map_or(String::new(), |prefix| {
         format!("&prefix_base64={}", URL_SAFE_NO_PAD.encode(prefix))
     });

@@ -9,7 +9,7 @@ use trestle_storage::Log;
 
 use super::error::ApiError;
 use super::message::{AppendRequest, AppendResponse, NewRecord};
-use super::names::{Name, shown};
+use super::names::{Name, own_log, shown};
 use crate::broker::Rooms;
 use crate::config::TimestampType;
 use crate::metadata::{MetadataError, NewTopic, Topic, is_internal};
@@ -109,6 +109,9 @@ async fn target(rooms: &Rooms, key: &Bytes) -> Result<Target, ApiError> {
     }
     let mut topic = rooms.metadata.image().topic(&name).cloned();
     if topic.is_none() {
+        if let Some(log) = own_log(rooms, &name, index).await? {
+            return Ok(Target::Free(log));
+        }
         topic = Some(create(rooms, &name, index).await?);
     }
     let topic = topic.ok_or_else(|| no_partition(&name, index))?;

@@ -1,4 +1,5 @@
-//! `GET /api/v1/log/keys`, `/segments`, `/count`, `/inspect` and `/tree`; `/api/v1/checkpoints`.
+//! `GET /api/v1/log/keys`, `/segments`, `/count`, `/inspect` and `/tree`; `/api/v1/checkpoints` and
+//! `/api/v1/clones`.
 
 use std::ops::Bound;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use serde_json::{Value as Json, json};
-use trestle_storage::{Checkpoint, Inspection, KeyOptions, LogRead, Uuid};
+use trestle_storage::{Checkpoint, DataUrl, Inspection, KeyOptions, LogRead, Uuid};
 
 use super::error::ApiError;
 use super::message::{CountResponse, KeysResponse, SegmentsResponse};
@@ -179,4 +180,24 @@ pub(super) async fn delete_checkpoint(
     let id = id.ok_or_else(|| ApiError::invalid("parameter id is missing"))?;
     rooms.store.delete_checkpoint(id).await?;
     Ok(json!({ "status": "success" }))
+}
+
+/// Makes a clone of the store.
+pub(super) async fn clone(rooms: &Arc<Rooms>, params: &Params) -> Result<Json, ApiError> {
+    let target = params.bytes("target").ok_or_else(|| {
+        ApiError::invalid("parameter target is missing; give file:PATH or s3://BUCKET/PREFIX")
+    })?;
+    let target: DataUrl = String::from_utf8_lossy(target)
+        .parse()
+        .map_err(|error| ApiError::invalid(format!("parameter target: {error}")))?;
+    if let DataUrl::File(path) = &target
+        && !path.is_absolute()
+    {
+        return Err(ApiError::invalid(
+            "parameter target: the path of the directory must be absolute",
+        ));
+    }
+    let checkpoint: Option<Uuid> = params.number("checkpoint")?;
+    rooms.store.clone_to(&target, checkpoint).await?;
+    Ok(json!({ "status": "success", "target": target.to_string() }))
 }

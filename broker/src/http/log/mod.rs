@@ -44,6 +44,7 @@ pub(super) fn routes() -> Router<Door> {
                 .post(create_checkpoint_route)
                 .delete(delete_checkpoint_route),
         )
+        .route("/api/v1/clones", post(clone_route))
 }
 
 /// The rooms, while the store is open.
@@ -179,4 +180,9 @@ async fn delete_checkpoint_route(
 ) -> Result<Response, ApiError> {
     let deleted = listing::delete_checkpoint(&rooms(&door)?, &params(query)?).await?;
     Ok(plain(&deleted))
+}
+
+async fn clone_route(State(door): State<Door>, query: RawQuery) -> Result<Response, ApiError> {
+    let made = listing::clone(&rooms(&door)?, &params(query)?).await?;
+    Ok(plain(&made))
 }

@@ -1,7 +1,8 @@
 //! From the key of a request to the log that it means, and back.
 //!
 //! `T` and `T/0` are partition 0 of topic T, `T/p` is partition p; every other key is a log of its own,
-//! which Kafka clients do not see. What would be the physical key of a partition, or is written like one
+//! which Kafka clients do not see. So is `T` if another program has put records under that very key, as
+//! long as there is no such topic. What would be the physical key of a partition, or is written like one
 //! and is none, means nothing.
 
 use std::sync::Arc;
@@ -90,7 +91,8 @@ impl Name {
             Self::Partition(name, index) => {
                 let image = rooms.metadata.image();
                 let Some(topic) = image.topic(name) else {
-                    return Ok(None);
+                    let own = own_log(rooms, name, *index).await?;
+                    return Ok(own.map(Opened::Free));
                 };
                 match rooms.partitions.get(topic, *index).await? {
                     Some(partition) => {
@@ -106,6 +108,19 @@ impl Name {
             }
         }
     }
+}
+
+/// The log under the name of a topic that does not exist: one that the crate or OpenData Log has written.
+pub(super) async fn own_log(
+    rooms: &Rooms,
+    name: &str,
+    index: PartitionIndex,
+) -> Result<Option<Log>, ApiError> {
+    if index != 0 {
+        return Ok(None);
+    }
+    let log = rooms.store.log(name.as_bytes()).await?;
+    Ok((log.bounds().end_offset > 0).then_some(log))
 }
 
 /// An open log.
@@ -154,8 +169,10 @@ impl Opened {
 /// The key by which users know the log with this physical key; `None` for one that is not theirs.
 pub(super) fn name_of(image: &Image, physical: &Bytes) -> Option<Bytes> {
     let Some(slash) = physical.iter().position(|&byte| byte == b'/') else {
-        // A topic's name alone is never a physical key.
-        return matches!(Name::parse(physical), Ok(Name::Free(_))).then(|| physical.clone());
+        // A topic's name alone is never the physical key of a partition.
+        let name = std::str::from_utf8(physical).ok();
+        let hidden = name.is_some_and(|name| image.topic(name).is_some());
+        return (!hidden).then(|| physical.clone());
     };
     let name = std::str::from_utf8(&physical[..slash]).ok();
     let Some(name) = name.filter(|name| check_name(name).is_ok()) else {
@@ -219,6 +236,11 @@ mod tests {
         let image = Image::default();
         let name = |key: &'static [u8]| name_of(&image, &Bytes::from_static(key));
         assert_eq!(name(b"gone/0"), None);
+        assert_eq!(
+            name(b"of the crate"),
+            Some(Bytes::from_static(b"of the crate"))
+        );
+        assert_eq!(name(b"orders"), Some(Bytes::from_static(b"orders")));
         assert_eq!(name(b"gone/0\0id"), None);
         assert_eq!(name(b"a:b/0"), Some(Bytes::from_static(b"a:b/0")));
         assert_eq!(
