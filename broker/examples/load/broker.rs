@@ -36,6 +36,8 @@ pub(crate) struct Broker {
     child: Child,
     stdout: BufReader<ChildStdout>,
     pub(crate) address: String,
+    /// Empty without HTTP.
+    pub(crate) http: String,
     pub(crate) started: Instant,
     data: Option<PathBuf>,
 }
@@ -49,13 +51,15 @@ impl Broker {
                 "serve",
                 "--listen",
                 "127.0.0.1:0",
-                "--no-http",
                 "--log",
                 "warn",
                 "--data",
                 &data.url(),
             ])
             .args(more);
+        if !more.contains(&"--http") {
+            command.arg("--no-http");
+        }
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let started = Instant::now();
         let mut child = command
@@ -63,18 +67,19 @@ impl Broker {
             .with_context(|| format!("starting {}", binary.display()))?;
         let mut stdout = BufReader::new(child.stdout.take().context("standard output is piped")?);
         let mut line = String::new();
-        let address = loop {
+        let (address, http) = loop {
             line.clear();
             if stdout.read_line(&mut line)? == 0 {
                 let status = child.wait()?;
                 bail!("the broker ended before it was ready ({status})");
             }
             if let Some(rest) = line.strip_prefix("ready kafka=") {
-                break rest
-                    .split([',', ' ', '\n'])
-                    .next()
-                    .unwrap_or_default()
-                    .to_owned();
+                let first = |text: &str| {
+                    let end = text.find([',', ' ', '\n']).unwrap_or(text.len());
+                    text[..end].to_owned()
+                };
+                let http = rest.split_once("http=").map(|(_, http)| first(http));
+                break (first(rest), http.unwrap_or_default());
             }
         };
         let data = match data {
@@ -85,6 +90,7 @@ impl Broker {
             child,
             stdout,
             address,
+            http,
             started,
             data,
         })

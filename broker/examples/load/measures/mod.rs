@@ -3,6 +3,7 @@
 mod consume;
 mod footprint;
 mod groups;
+mod http;
 mod produce;
 mod transactions;
 
@@ -112,6 +113,16 @@ pub(crate) const ALL: &[Measure] = &[
         name: "assignors",
         about: "10,000 partitions shared out to 1,000 members",
         run: |_, r| Box::pin(async { groups::assignors(r) }),
+    },
+    Measure {
+        name: "http",
+        about: "64 connections that append one record of 256 B each over HTTP, durable, without fsync",
+        run: |b, r| Box::pin(http::append(b, r)),
+    },
+    Measure {
+        name: "followers",
+        about: "1,000 idle followers over HTTP, and the delay from append to follower",
+        run: |b, r| Box::pin(http::followers(b, r)),
     },
     Measure {
         name: "sockets",
