@@ -4,7 +4,7 @@
 mod client;
 mod output;
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{BufRead, IsTerminal};
 
 use anyhow::{Context, bail};
 use base64::Engine;
@@ -17,7 +17,7 @@ use trestle::config::{Origin, Settings};
 use trestle::env::Env;
 
 use client::{Answer, Client};
-use output::Output;
+use output::{NobodyReads, Output};
 
 /// Lines of standard input that go into one append.
 const LINES: usize = 1000;
@@ -181,7 +181,11 @@ pub(crate) fn run(arguments: LogArguments) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start a thread")?;
-    runtime.block_on(dispatch(arguments))
+    match runtime.block_on(dispatch(arguments)) {
+        // No reason to fail: there is nobody left to tell.
+        Err(error) if error.is::<NobodyReads>() => Ok(()),
+        done => done,
+    }
 }
 
 async fn dispatch(arguments: LogArguments) -> anyhow::Result<()> {
@@ -430,6 +434,5 @@ async fn keys(client: &Client<'_>, out: &mut Output, prefix: Option<&str>) -> an
             None => break,
         }
     }
-    std::io::stdout().flush()?;
-    Ok(())
+    out.flush()
 }

@@ -13,6 +13,18 @@ pub(super) struct Output {
     json: bool,
 }
 
+/// Whoever read standard output does so no more, as `head` when it has enough.
+#[derive(Debug, thiserror::Error)]
+#[error("nobody reads the output")]
+pub(super) struct NobodyReads;
+
+fn written(result: std::io::Result<()>) -> anyhow::Result<()> {
+    match result {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Err(NobodyReads.into()),
+        other => Ok(other?),
+    }
+}
+
 /// A base64 string as text, or as it is if it holds anything else.
 pub(super) fn text(encoded: &Value) -> String {
     let Some(encoded) = encoded.as_str() else {
@@ -36,8 +48,8 @@ impl Output {
     /// One line.
     pub(super) fn line(&mut self, json: &Value, text: &str) -> anyhow::Result<()> {
         match self.json {
-            true => writeln!(self.out, "{json}")?,
-            false => writeln!(self.out, "{text}")?,
+            true => written(writeln!(self.out, "{json}"))?,
+            false => written(writeln!(self.out, "{text}"))?,
         }
         self.flush()
     }
@@ -57,7 +69,7 @@ impl Output {
     pub(super) fn each(&mut self, items: &Value, columns: &[&str]) -> anyhow::Result<()> {
         let items = items.as_array().cloned().unwrap_or_default();
         if !self.json {
-            writeln!(self.out, "{}", columns.join("\t"))?;
+            written(writeln!(self.out, "{}", columns.join("\t")))?;
         }
         for item in items {
             let fields: Vec<String> = columns.iter().map(|name| item[name].to_string()).collect();
@@ -67,6 +79,6 @@ impl Output {
     }
 
     pub(super) fn flush(&mut self) -> anyhow::Result<()> {
-        Ok(self.out.flush()?)
+        written(self.out.flush())
     }
 }
