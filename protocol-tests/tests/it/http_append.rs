@@ -247,6 +247,7 @@ fn a_full_disk_is_503_until_there_is_room() {
         "what is durable is served"
     );
 
+    drop(file);
     std::fs::remove_file(filler).expect("it is ours");
     protocol_tests::wait_until("room", || http.get("/-/ready").status == 200);
     http.append(&[("orders", "last")]).ok();
