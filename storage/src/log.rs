@@ -207,6 +207,9 @@ impl Inner {
         if sequence >= published.end_sequence {
             return Ok(published.bounds.end_offset);
         }
+        if sequence == 0 {
+            return Ok(published.bounds.start_offset);
+        }
         let known = published.tail.offset_at(sequence);
         let known = known.map(|offset| offset.max(published.bounds.start_offset));
         known.ok_or(published.bounds)

@@ -120,8 +120,7 @@ async fn entries(log: &impl LogRead, key: &'static [u8]) -> Result<Vec<(u64, Str
 }
 
 fn now_ms() -> i64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    now.expect("after 1970").as_millis() as i64
+    crate::support::clock().now().timestamp_millis()
 }
 
 async fn check(directory: &Path) -> Result<()> {
