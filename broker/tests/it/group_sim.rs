@@ -61,8 +61,8 @@ enum Asked {
     Commit(Vec<(Place, i64)>),
     Heartbeat,
     Leave,
-    /// The end of a producer's transaction, with the offsets in it.
-    Complete(ProducerId, Vec<(Place, i64)>),
+    /// The end of a producer's transaction, with the producer's epoch and the offsets in it.
+    Complete(ProducerId, i16, Vec<(Place, i64)>),
     Other,
 }
 
@@ -88,6 +88,9 @@ struct GroupWorld {
     replaced: BTreeSet<Arc<str>>,
     /// Calls of those, which must not succeed.
     late: BTreeSet<Ticket>,
+    /// The epoch of each producer's last transaction that has ended: what comes with an older one is
+    /// never read.
+    ended: BTreeMap<ProducerId, i16>,
     /// What each producer has sent in a transaction that has not ended: nobody may read it.
     open: BTreeMap<ProducerId, Vec<(Place, i64)>>,
 }
@@ -128,6 +131,7 @@ impl GroupWorld {
             statics: BTreeMap::new(),
             replaced: BTreeSet::new(),
             late: BTreeSet::new(),
+            ended: BTreeMap::new(),
             open: BTreeMap::new(),
         }
     }
@@ -288,7 +292,13 @@ impl World for GroupWorld {
                 let producer = ProducerId(rng.random_range(1..=2));
                 let epoch =
                     ProducerEpoch(self.producers[&producer] - i16::from(rng.random_ratio(1, 9)));
-                self.open.entry(producer).or_default().extend(values);
+                if self
+                    .ended
+                    .get(&producer)
+                    .is_none_or(|ended| epoch.0 >= *ended)
+                {
+                    self.open.entry(producer).or_default().extend(values);
+                }
                 let commit = TxnCommit {
                     commit,
                     producer,
@@ -312,7 +322,7 @@ impl World for GroupWorld {
                     committed,
                     groups: GROUPS.map(Into::into).to_vec(),
                 };
-                let asked = Asked::Complete(producer, values);
+                let asked = Asked::Complete(producer, epoch.0, values);
                 (Command::CompleteTxn(complete), asked)
             }
             95..97 => {
@@ -409,9 +419,10 @@ impl World for GroupWorld {
                     }
                 }
             }
-            (Asked::Complete(producer, values), Reply::Done(Err(_))) => {
-                self.open.entry(producer).or_default().extend(values);
-            }
+            (Asked::Complete(producer, epoch, values), Reply::Done(outcome)) => match outcome {
+                Ok(()) => drop(self.ended.insert(producer, epoch)),
+                Err(_) => self.open.entry(producer).or_default().extend(values),
+            },
             _ => {}
         }
     }
@@ -459,7 +470,7 @@ impl World for GroupWorld {
         self.late.clear();
         for ticket in waiting {
             // The transaction may be open still, and end otherwise.
-            if let Some(Asked::Complete(producer, values)) = self.asked.remove(ticket) {
+            if let Some(Asked::Complete(producer, _, values)) = self.asked.remove(ticket) {
                 self.open.entry(producer).or_default().extend(values);
             }
         }

@@ -55,6 +55,10 @@ struct World {
     /// Whose ticket it is, and what was asked.
     asked: BTreeMap<Ticket, (usize, Asked)>,
     ids: u32,
+    /// Heartbeats that were sent, of which one may come again much later.
+    sent: Vec<Heartbeat>,
+    /// Those that came so late that they must not count.
+    late: BTreeSet<Ticket>,
     trace: Vec<String>,
 }
 
@@ -115,6 +119,8 @@ impl World {
             tickets: 0,
             asked: BTreeMap::new(),
             ids: 0,
+            sent: Vec::new(),
+            late: BTreeSet::new(),
             trace: Vec::new(),
         };
         for place in 0..5 {
@@ -196,6 +202,10 @@ impl World {
                 };
             }
             for (ticket, reply) in answers {
+                if self.late.remove(&ticket) {
+                    let refused = matches!(&reply, commands::Reply::Consumer(Reply::Beat(Err(_))));
+                    assert!(refused, "{reply:?} to a zombie\n{}", self.tail());
+                }
                 if let Some((place, asked)) = self.asked.remove(&ticket) {
                     self.trace
                         .push(format!("  {ticket:?} lost={lost} {reply:?}"));
@@ -372,9 +382,31 @@ impl World {
             self.submit(None, commands::Command::Consumer(command));
             return;
         }
+        self.sent.push(heartbeat.clone());
         let from = Some((place, Asked::Heartbeat));
         let command = Command::Heartbeat(Box::new(heartbeat), self.image.clone());
         self.submit(from, commands::Command::Consumer(command));
+    }
+
+    /// A heartbeat comes from the past: of an epoch that is neither the member's nor the one before.
+    fn haunt(&mut self) {
+        let Some(Kind::Consumer(group)) = self.groups.groups.get(GROUP).map(|group| &group.kind)
+        else {
+            return;
+        };
+        let stale = self.sent.iter().filter(|sent| {
+            let member = group.members.get(&sent.caller.member);
+            let epoch = sent.caller.generation;
+            let own = member.map(|member| [member.position.epoch, member.position.previous]);
+            epoch > 0 && own.is_none_or(|own| !own.contains(&epoch))
+        });
+        let stale: Vec<Heartbeat> = stale.cloned().collect();
+        if !stale.is_empty() {
+            let heartbeat = stale[self.rng.random_range(0..stale.len())].clone();
+            self.late.insert(Ticket(self.tickets + 1));
+            let command = Command::Heartbeat(Box::new(heartbeat), self.image.clone());
+            self.submit(None, commands::Command::Consumer(command));
+        }
     }
 
     fn act_classic(&mut self, place: usize) {
@@ -450,7 +482,8 @@ impl World {
                 self.trace.push("crash".into());
                 self.load();
             }
-            80..85 => self.flush(true),
+            80..82 => self.haunt(),
+            82..85 => self.flush(true),
             85..86 => {
                 // A client that starts anew without a word.
                 self.start_over(place);
