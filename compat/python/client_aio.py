@@ -56,7 +56,7 @@ class AioProducer(Producer):
             "transactional_id": transactional_id,
             "request_timeout_ms": metadata_ms or WAIT_S * 1000,
         }
-        self.sent = []
+        self.sent, self.waiting = [], []
 
         async def start():
             self.producer = AIOKafkaProducer(bootstrap_servers=BOOTSTRAP, linger_ms=linger_ms, **{k: v for k, v in named.items() if v is not None})
@@ -71,9 +71,23 @@ class AioProducer(Producer):
             raise refused(e) from e
 
     def send(self, topic, value, key=None, partition=None, headers=None, timestamp_ms=None):
-        self.sent.append(self._call(self.producer.send(topic, value, key, partition, timestamp_ms, headers or [])))
+        """A hundred at a time: each goes to the loop's thread and back."""
+        self.waiting.append((topic, value, key, partition, timestamp_ms, headers or []))
+        if len(self.waiting) >= 100:
+            self._pass_on()
+
+    def _pass_on(self):
+        waiting, self.waiting = self.waiting, []
+
+        async def send_all():
+            for arguments in waiting:
+                self.sent.append(await self.producer.send(*arguments))
+
+        self._call(send_all())
 
     def flush(self):
+        self._pass_on()
+
         async def reports():
             return await asyncio.gather(*self.sent, return_exceptions=True)
 
@@ -84,9 +98,11 @@ class AioProducer(Producer):
         self._call(self.producer.begin_transaction())
 
     def commit(self):
+        self._pass_on()
         self._call(self.producer.commit_transaction())
 
     def abort(self):
+        self.waiting = []
         self._call(self.producer.abort_transaction())
 
     def send_offsets(self, offsets, group, member=None):
