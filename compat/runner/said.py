@@ -14,6 +14,7 @@ from .lists import HERE
 
 OWN_TEXTS = {"errors.port", "errors.advertised"}
 NAMES = re.compile(r"\b(compat-auto|compat|group|reader|txn)-[0-9a-f]{8}\b")
+MOMENTS = re.compile(r"\b\d{12,}\b")
 TIMES = re.compile(r"\b\d+(\.\d+)? ?(ms|s|seconds?|milliseconds)\b")
 ADDRESSES = re.compile(r"\b(127\.0\.0\.1|localhost):[1-9]\d{2,4}\b")
 
@@ -21,7 +22,7 @@ ADDRESSES = re.compile(r"\b(127\.0\.0\.1|localhost):[1-9]\d{2,4}\b")
 def plain(scenario, text):
     """Without what differs from run to run."""
     text = str(text) if scenario in OWN_TEXTS else str(text).split(": ")[0]
-    text = TIMES.sub("TIME", NAMES.sub("NAME", ADDRESSES.sub("BROKER", text)))
+    text = TIMES.sub("TIME", MOMENTS.sub("TIME", NAMES.sub("NAME", ADDRESSES.sub("BROKER", text))))
     return " ".join(text.split())
 
 
@@ -49,7 +50,7 @@ def difference(client, scenario, said):
     """What is not as on Apache Kafka, or None."""
     wanted = _recorded(client)[scenario]
     for case in sorted(set(wanted) | set(said)):
-        here, there = plain(scenario, said.get(case, "nothing")), wanted.get(case, "nothing")
+        here, there = plain(scenario, said.get(case, "nothing")), plain(scenario, wanted.get(case, "nothing"))
         if here != there:
             return f"{case}: says {here!r}, on Apache Kafka {there!r}"
     return None

@@ -66,8 +66,13 @@ func (m *member) read(ctx context.Context, generation *kafka.Generation, assigne
 	}
 	for {
 		message, err := reader.ReadMessage(ctx)
-		if err != nil {
+		if ctx.Err() != nil {
 			return
+		}
+		if err != nil {
+			m.log.Fail(err)
+			time.Sleep(50 * time.Millisecond)
+			continue
 		}
 		m.options.Records.Add(record(message))
 		// What a rebalance overtakes is left to the next owner.

@@ -6,7 +6,9 @@ package main
 import "github.com/IBM/sarama"
 
 var missing = map[string]string{
-	"group.grow": "what a member has read comes again after a rebalance, also on Apache Kafka",
+	"errors.topics":  "of what is wrong with configs it shows the broker's text alone",
+	"errors.configs": "of what is wrong with configs it shows the broker's text alone",
+	"group.grow":     "what a member has read comes again after a rebalance, also on Apache Kafka",
 }
 
 var protocols []string
