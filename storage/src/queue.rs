@@ -165,7 +165,7 @@ impl CommitQueue {
 
     /// Waits until less than the limit is on its way.
     pub(crate) async fn ready(&self) {
-        loop {
+        while self.in_flight() >= self.limit {
             let room = self.room.notified();
             tokio::pin!(room);
             room.as_mut().enable();

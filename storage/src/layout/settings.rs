@@ -96,9 +96,20 @@ pub(crate) fn gc_options(options: &Options) -> GarbageCollectorOptions {
         min_age: interval * 2,
         dry_run: false,
     });
+    // Files of the write-ahead log on disk are written again once they are reclaimed; a reader in
+    // another process that finds one gone looks at the manifest again.
+    let soon = upkeep_interval(options) * 2;
+    let wal = match options.data {
+        DataUrl::File(_) => Some(GarbageCollectorDirectoryOptions {
+            interval: Some(soon),
+            min_age: soon,
+            dry_run: false,
+        }),
+        DataUrl::Memory | DataUrl::S3 { .. } => directory,
+    };
     GarbageCollectorOptions {
         manifest_options: directory,
-        wal_options: directory,
+        wal_options: wal,
         wal_fence_options: None,
         compacted_options: directory,
         compactions_options: directory,

@@ -169,6 +169,29 @@ impl RecordReader {
         }
     }
 
+    /// Whether what lies at the current position is the beginning of the record that belongs there, as a
+    /// crash leaves it, rather than what an older file left.
+    pub(crate) fn is_torn(&self) -> Result<bool> {
+        if !self.header.is_reused() {
+            return Ok(true);
+        }
+        let mut bytes = [0; RECORD_HEADER_LEN];
+        if self.len()?.saturating_sub(self.position) < RECORD_HEADER_LEN as u64 {
+            return Ok(false);
+        }
+        self.read_at(&mut bytes, self.position)?;
+        Ok(RecordHeader::decode(&bytes).is_some_and(|record| {
+            record.marker == self.header.marker && record.wal_id == self.next_wal_id
+        }))
+    }
+
+    /// Whether the file is being written again since it was opened.
+    fn is_taken(&self) -> Result<bool> {
+        let mut bytes = [0; FILE_HEADER_LEN];
+        self.read_at(&mut bytes, 0)?;
+        Ok(FileHeader::decode(&bytes) != Ok(self.header))
+    }
+
     /// Where the first whole record after the current position starts. Looked for when what lies at
     /// the position is bad: a crash leaves nothing behind it, damage does.
     pub(crate) fn find_record_behind(&self) -> Result<Option<u64>> {
@@ -289,6 +312,10 @@ impl Records {
                     return Ok(Some((wal_id, payload)));
                 }
                 Step::End => return Err(self.missing()),
+                // Reclaimed while it was read, and written again: the header came first.
+                Step::Bad if reader.is_taken().map_err(ReadError::Failed)? => {
+                    return Err(self.missing());
+                }
                 Step::Bad => return Err(ReadError::Failed(damaged(reader))),
             }
         }

@@ -11,6 +11,9 @@
 //! synced as a whole, and its wal id is one above that of the record before it. The marker is a number
 //! of the open that wrote the file; it leads every record, so that a search for records behind damage
 //! is quick and is not fooled by records that users stored as data.
+//!
+//! The lowest bit of the marker says that the file was written over an older one. What follows its last
+//! record then is what is left of that one: records with lower ids, or parts of them.
 
 use std::io::IoSlice;
 
@@ -45,6 +48,21 @@ pub(crate) struct FileHeader {
     pub(crate) epoch: u64,
     /// Leads every record of the file.
     pub(crate) marker: u64,
+}
+
+/// The bit of a marker that says that the file was written over an older one.
+const MARKER_REUSED: u64 = 1;
+
+/// The marker of a file, from any number that was not used before.
+pub(crate) fn marker(number: u64, reused: bool) -> u64 {
+    number & !MARKER_REUSED | u64::from(reused)
+}
+
+impl FileHeader {
+    /// Whether older records follow its last one.
+    pub(crate) fn is_reused(&self) -> bool {
+        self.marker & MARKER_REUSED != 0
+    }
 }
 
 /// Why a file header cannot be used.
@@ -197,8 +215,8 @@ impl Group {
         }
     }
 
-    /// Fills in the record header. Nothing may be appended afterwards.
-    pub(crate) fn seal(&mut self, marker: u64, wal_id: u64) {
+    /// Fills in the record header but for the marker. Nothing may be appended afterwards.
+    pub(crate) fn seal(&mut self, wal_id: u64) {
         if self.small.is_empty() {
             self.small.resize(RECORD_HEADER_LEN, 0);
         }
@@ -208,10 +226,14 @@ impl Group {
             crc = crc32c::crc32c_append(crc, &slice);
         }
         let header = &mut self.small[..RECORD_HEADER_LEN];
-        header[..8].copy_from_slice(&marker.to_le_bytes());
         header[8..12].copy_from_slice(&crc.to_le_bytes());
         header[12..16].copy_from_slice(&payload_len.to_le_bytes());
         header[16..].copy_from_slice(&wal_id.to_le_bytes());
+    }
+
+    /// Sets the marker of a sealed group to that of the file it goes into.
+    pub(crate) fn mark(&mut self, marker: u64) {
+        self.small[..8].copy_from_slice(&marker.to_le_bytes());
     }
 
     /// The bytes of the record in order.

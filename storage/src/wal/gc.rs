@@ -1,5 +1,5 @@
-//! Reclaiming: files whose records SlateDB has flushed and no checkpoint needs are removed, also while
-//! the store runs.
+//! Reclaiming: files whose records SlateDB has flushed and no checkpoint needs are written again or
+//! removed, also while the store runs.
 
 use std::ops::Bound;
 use std::path::PathBuf;
@@ -12,12 +12,14 @@ use slatedb::wal::{WalError, WalFileRange, WalGc};
 use slatedb_common::clock::SystemClock;
 
 use super::files::{list, unavailable};
+use super::spares::Spares;
 use super::wal_error;
 use crate::Result;
 
 #[derive(Debug)]
 pub(crate) struct FileWalGc {
     pub(crate) dir: PathBuf,
+    pub(crate) spares: Arc<Spares>,
     pub(crate) clock: Arc<dyn SystemClock>,
 }
 
@@ -48,7 +50,7 @@ impl FileWalGc {
                 tracing::info!(path = %file.path.display(), "would reclaim");
                 continue;
             }
-            std::fs::remove_file(&file.path).map_err(failed)?;
+            self.spares.keep_or_remove(&file.path).map_err(failed)?;
             tracing::debug!(path = %file.path.display(), "reclaimed a file of the write-ahead log");
         }
         Ok(())

@@ -14,6 +14,7 @@ mod format;
 mod gc;
 mod reader;
 mod recover;
+mod spares;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -35,6 +36,7 @@ use self::gc::FileWalGc;
 pub use self::reader::FileWalReader;
 use self::reader::Replay;
 use self::recover::{Circumstances, Found, ManifestView};
+use self::spares::Spares;
 use self::writer::{Failure, FileWalWriter, LogWriter, Shared};
 use crate::{Error, ErrorKind, Result};
 
@@ -74,6 +76,7 @@ struct Inner {
     dir: PathBuf,
     options: FileWalOptions,
     disk: Arc<dyn Disk>,
+    spares: Arc<Spares>,
     found: Found,
     opening_was_cut_short: bool,
     replayed_rows: Arc<AtomicU64>,
@@ -99,6 +102,7 @@ impl FileWal {
         {
             return Err(unavailable("cannot create", dir, source));
         }
+        spares::remove_left(dir).map_err(|source| unavailable("cannot clear", dir, source))?;
         let found = recover::recover(dir)?;
         let opening = dir.join(OPENING_NAME);
         let opening_was_cut_short = opening.exists();
@@ -119,6 +123,7 @@ impl FileWal {
         }
         let inner = Inner {
             dir: dir.to_owned(),
+            spares: Arc::new(Spares::new(disk.clone(), options.fsync)),
             options,
             disk,
             found,
@@ -142,6 +147,7 @@ impl FileWal {
         let Inner { dir, options, .. } = &*self.inner;
         Arc::new(FileWalGc {
             dir: dir.clone(),
+            spares: self.inner.spares.clone(),
             clock: options.clock.clone(),
         })
     }
@@ -200,6 +206,7 @@ impl FileWal {
             dir,
             options,
             disk,
+            spares,
             found,
             ..
         } = &*self.inner;
@@ -217,6 +224,7 @@ impl FileWal {
         let mut writer = LogWriter {
             dir: dir.clone(),
             disk: disk.clone(),
+            spares: spares.clone(),
             fsync: options.fsync,
             file_bytes: options.file_bytes,
             epoch: manifest.epoch,
@@ -228,6 +236,7 @@ impl FileWal {
                 .unwrap_or_default() as u64,
             next_number: found.next_number,
             durable,
+            unpublished: None,
             file: None,
         };
         // Names the epoch, whether or not anything is written. Ids that the manifest has seen and a

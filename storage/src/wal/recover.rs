@@ -80,7 +80,10 @@ fn end_of(last: &LogFile) -> Result<End> {
     if reader.find_record_behind()?.is_some() {
         return Err(damaged(&reader));
     }
-    let torn_bytes = reader.len()? - reader.position();
+    let torn_bytes = match reader.is_torn()? {
+        true => reader.len()? - reader.position(),
+        false => 0,
+    };
     File::options()
         .write(true)
         .open(&last.path)

@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +29,8 @@ use tokio::sync::{oneshot, watch};
 
 use super::disk::{Disk, DiskFile};
 use super::files::{DurablePosition, path_of};
-use super::format::{FILE_HEADER_LEN, FileHeader, Group};
+use super::format::{FILE_HEADER_LEN, FileHeader, Group, marker};
+use super::spares::Spares;
 
 /// A group takes no further write batch once it is this long.
 const GROUP_BYTES: usize = 8 << 20;
@@ -163,6 +164,12 @@ impl Shared {
             }
             self.wake.wait(&mut state);
         }
+    }
+
+    /// Whether a group will follow at once.
+    fn more_waits(&self) -> bool {
+        let state = self.state.lock();
+        !state.stopping && (!state.sealed.is_empty() || !state.open.is_empty())
     }
 
     /// Waits before a failed write is tried again; false to stop.
@@ -325,12 +332,15 @@ impl WalObserver for Observer {
 pub(crate) struct LogWriter {
     pub(crate) dir: PathBuf,
     pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) spares: Arc<Spares>,
     pub(crate) fsync: bool,
     pub(crate) file_bytes: u64,
     pub(crate) epoch: u64,
     pub(crate) marker: u64,
     pub(crate) next_number: u64,
     pub(crate) durable: DurablePosition,
+    /// What is durable and readers in other processes were not told.
+    pub(crate) unpublished: Option<u64>,
     pub(crate) file: Option<OpenFile>,
 }
 
@@ -340,6 +350,9 @@ pub(crate) struct OpenFile {
     file: Box<dyn DiskFile>,
     path: PathBuf,
     len: u64,
+    marker: u64,
+    /// Whether an older file's bytes follow.
+    reused: bool,
 }
 
 /// Why a group did not become durable.
@@ -354,11 +367,11 @@ pub(crate) enum Failure {
 impl LogWriter {
     /// Creates the file that this open starts with, and writes records without rows for `wal_ids`.
     pub(crate) fn start_file(&mut self, wal_ids: RangeInclusive<u64>) -> Result<(), Failure> {
-        self.file = Some(self.create(*wal_ids.start())?);
+        self.file = Some(self.next_file(*wal_ids.start())?);
         for wal_id in wal_ids {
             let mut group = Group::default();
-            group.seal(self.marker, wal_id);
-            self.write(wal_id, &group)?;
+            group.seal(wal_id);
+            self.write(wal_id, &mut group)?;
         }
         Ok(())
     }
@@ -373,28 +386,52 @@ impl LogWriter {
         shared
             .stalled
             .send_if_modified(|stalled| stalled.take().is_some());
+        self.publish();
+        self.leave();
         shared.close(reason);
     }
 
     fn write_groups(&mut self, shared: &Shared) -> WalError {
         while let Some((wal_id, mut group)) = shared.next_group() {
-            group.seal(self.marker, wal_id);
-            if let Err(reason) = self.write_until_done(shared, wal_id, &group) {
+            group.seal(wal_id);
+            if let Err(reason) = self.write_until_done(shared, wal_id, &mut group) {
                 return reason;
             }
-            if let Err(error) = self.durable.publish(wal_id) {
-                tracing::warn!(%error, "readers in other processes fall behind");
+            self.unpublished = Some(wal_id);
+            if !shared.more_waits() {
+                self.publish();
             }
             shared.flushed(wal_id, group);
         }
         WalError::Closed
     }
 
+    /// Tells readers in other processes what is durable. While groups follow each other they learn of
+    /// several at once.
+    fn publish(&mut self) {
+        if let Some(wal_id) = self.unpublished.take()
+            && let Err(error) = self.durable.publish(wal_id)
+        {
+            tracing::warn!(%error, "readers in other processes fall behind");
+        }
+    }
+
+    /// Leaves the directory as the next open likes it best: nothing behind the last record, no spares.
+    fn leave(&mut self) {
+        if let Some(mut open) = self.file.take()
+            && open.reused
+            && let Err(error) = open.file.truncate(open.len)
+        {
+            tracing::debug!(%error, path = %open.path.display(), "cannot cut what an older file left");
+        }
+        self.spares.close();
+    }
+
     fn write_until_done(
         &mut self,
         shared: &Shared,
         wal_id: u64,
-        group: &Group,
+        group: &mut Group,
     ) -> Result<(), WalError> {
         let mut stalled = false;
         loop {
@@ -415,6 +452,7 @@ impl LogWriter {
                         stalled = true;
                         let why = format!("cannot write to {}: {error}", self.dir.display());
                         tracing::warn!("{why}; commits wait until it can");
+                        self.publish();
                         shared.stalled.send_replace(Some(why));
                     }
                     if !shared.pause() {
@@ -426,11 +464,12 @@ impl LogWriter {
     }
 
     /// Makes one group durable.
-    fn write(&mut self, wal_id: u64, group: &Group) -> Result<(), Failure> {
+    fn write(&mut self, wal_id: u64, group: &mut Group) -> Result<(), Failure> {
         let mut open = match self.file.take() {
             Some(open) => open,
-            None => self.create(wal_id)?,
+            None => self.next_file(wal_id)?,
         };
+        group.mark(open.marker);
         if let Err(error) = write_all(&mut *open.file, group) {
             // The part that was written would be taken for a torn record; the space it holds may be
             // what the next file needs.
@@ -449,18 +488,59 @@ impl LogWriter {
         Ok(())
     }
 
-    /// Creates the file whose first record will be `first_wal_id`. Its header is durable before any
+    /// Begins the file whose first record will be `first_wal_id`. Its header is durable before any
     /// record is written, so a header that is not whole means a file without records.
-    fn create(&mut self, first_wal_id: u64) -> Result<OpenFile, Failure> {
-        let path = path_of(&self.dir, self.next_number);
-        let header = FileHeader {
+    fn next_file(&mut self, first_wal_id: u64) -> Result<OpenFile, Failure> {
+        while let Some(spare) = self.spares.take() {
+            match self.reuse(&spare, first_wal_id) {
+                Err(Failure::Write(error)) => {
+                    tracing::debug!(%error, path = %spare.display(), "cannot write a spare file");
+                    let _ = self.disk.remove(&spare);
+                }
+                begun => return begun,
+            }
+        }
+        self.create(first_wal_id)
+    }
+
+    fn header(&self, first_wal_id: u64, reused: bool) -> FileHeader {
+        FileHeader {
             first_wal_id,
             epoch: self.epoch,
-            marker: self.marker,
+            marker: marker(self.marker, reused),
         }
-        .encode();
+    }
+
+    /// Begins a file in the place of `spare`. It has a name that counts only once its header is durable.
+    fn reuse(&mut self, spare: &Path, first_wal_id: u64) -> Result<OpenFile, Failure> {
+        let header = self.header(first_wal_id, true);
+        let mut file = self.disk.reuse(spare).map_err(Failure::Write)?;
+        write_all_slices(&mut *file, &mut [io::IoSlice::new(&header.encode())])
+            .map_err(Failure::Write)?;
+        if self.fsync {
+            file.sync().map_err(Failure::Sync)?;
+        }
+        let path = path_of(&self.dir, self.next_number);
+        self.disk.rename(spare, &path).map_err(Failure::Write)?;
+        self.next_number += 1;
+        if self.fsync {
+            self.disk.sync_dir(&self.dir).map_err(Failure::Sync)?;
+        }
+        Ok(OpenFile {
+            file,
+            path,
+            len: FILE_HEADER_LEN as u64,
+            marker: header.marker,
+            reused: true,
+        })
+    }
+
+    fn create(&mut self, first_wal_id: u64) -> Result<OpenFile, Failure> {
+        let path = path_of(&self.dir, self.next_number);
+        let header = self.header(first_wal_id, false);
         let mut file = self.disk.create(&path).map_err(Failure::Write)?;
-        if let Err(error) = write_all_slices(&mut *file, &mut [io::IoSlice::new(&header)]) {
+        let written = write_all_slices(&mut *file, &mut [io::IoSlice::new(&header.encode())]);
+        if let Err(error) = written {
             drop(file);
             if self.disk.remove(&path).is_err() {
                 self.next_number += 1;
@@ -477,6 +557,8 @@ impl LogWriter {
             file,
             path,
             len: FILE_HEADER_LEN as u64,
+            marker: header.marker,
+            reused: false,
         })
     }
 }

@@ -8,20 +8,20 @@ use crate::ErrorKind;
 use crate::wal::recover::ManifestView;
 
 /// A log without a database.
-struct Raw {
-    wal: FileWal,
-    writer: Box<dyn WalWriter>,
-    replay: Box<dyn WalIterator>,
+pub(super) struct Raw {
+    pub(super) wal: FileWal,
+    pub(super) writer: Box<dyn WalWriter>,
+    pub(super) replay: Box<dyn WalIterator>,
 }
 
-const NOTHING_FLUSHED: ManifestView = ManifestView {
+pub(super) const NOTHING_FLUSHED: ManifestView = ManifestView {
     epoch: 1,
     replay_after_wal_id: 0,
     next_wal_id: 1,
     last_l0_seq: 0,
 };
 
-fn row(seq: u64, value_len: usize) -> RowEntry {
+pub(super) fn row(seq: u64, value_len: usize) -> RowEntry {
     let value = (0..value_len)
         .map(|at| (at as u64 * 31 + seq) as u8)
         .collect::<Vec<_>>();
@@ -35,7 +35,7 @@ fn row(seq: u64, value_len: usize) -> RowEntry {
 }
 
 impl Bench {
-    fn raw(&self, manifest: ManifestView) -> Result<Raw> {
+    pub(super) fn raw(&self, manifest: ManifestView) -> Result<Raw> {
         let wal = self.wal()?;
         let started = wal.start(&manifest)?;
         Ok(Raw {

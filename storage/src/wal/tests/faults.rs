@@ -270,11 +270,13 @@ async fn a_power_cut_loses_nothing_acknowledged() {
         }
         reopened.put("and it goes on", "yes").await;
         reopened.db.close().await.unwrap();
+        // What is flushed by now is written again in the next rounds.
+        opened.reclaim().await;
     }
     for task in tasks {
         task.await.unwrap();
     }
-    assert!(bench.files().len() > 3, "the test rotates files");
+    assert!(disk.state().reused > 3, "the test writes files again");
 }
 
 fn value(writer: usize, n: u64) -> Vec<u8> {

@@ -27,15 +27,33 @@ pub(super) struct DiskState {
     /// Calls so far.
     pub(super) writes: usize,
     pub(super) syncs: usize,
-    /// What has survived a power cut by now: files with a synced name, and their synced length.
-    files: BTreeMap<PathBuf, FileState>,
+    /// Files written again so far.
+    pub(super) reused: usize,
+    /// By the number of the file, what has survived a power cut by now.
+    files: BTreeMap<u64, FileState>,
+    next_file: u64,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct FileState {
+    path: PathBuf,
+    /// Its name after a power cut, if it has one.
+    synced_path: Option<PathBuf>,
     len: u64,
     synced_len: u64,
-    name_synced: bool,
+    /// What it held before it was written from its start again.
+    old: Vec<u8>,
+}
+
+impl DiskState {
+    fn number(&self, path: &Path) -> u64 {
+        let mut files = self.files.iter();
+        *files.find(|(_, file)| file.path == path).unwrap().0
+    }
+
+    fn file(&mut self, number: u64) -> &mut FileState {
+        self.files.get_mut(&number).unwrap()
+    }
 }
 
 /// What a power cut leaves behind the synced part of a file.
@@ -69,15 +87,20 @@ impl FaultyDisk {
         }
         let log = to.join("wal-files");
         std::fs::create_dir(&log).unwrap();
-        for (path, file) in state.files.iter().filter(|(_, file)| file.name_synced) {
-            let mut bytes = std::fs::read(path).unwrap();
-            let synced = file.synced_len as usize;
+        for file in state.files.values() {
+            let Some(name) = file.synced_path.as_ref().and_then(|path| path.file_name()) else {
+                continue;
+            };
+            let now = std::fs::read(&file.path).unwrap();
+            let (synced, unsynced) = now[..file.len as usize].split_at(file.synced_len as usize);
+            let mut bytes = synced.to_vec();
             match tail {
-                Tail::Nothing => bytes.truncate(synced),
-                Tail::Half => bytes.truncate(synced + bytes.len().saturating_sub(synced) / 2),
-                Tail::Zeros => bytes.iter_mut().skip(synced).for_each(|byte| *byte = 0),
+                Tail::Nothing => {}
+                Tail::Half => bytes.extend(&unsynced[..unsynced.len() / 2]),
+                Tail::Zeros => bytes.resize(now.len().min(file.len as usize), 0),
             }
-            std::fs::write(log.join(path.file_name().unwrap()), bytes).unwrap();
+            bytes.extend(file.old.iter().skip(bytes.len()));
+            std::fs::write(log.join(name), bytes).unwrap();
         }
     }
 }
@@ -101,25 +124,57 @@ impl Disk for FaultyDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         let mut state = self.state.lock();
         let file = File::create_new(path)?;
-        state.files.insert(path.to_owned(), FileState::default());
+        let number = state.next_file;
+        state.next_file += 1;
+        let known = FileState {
+            path: path.to_owned(),
+            ..FileState::default()
+        };
+        state.files.insert(number, known);
         Ok(Box::new(FaultyFile {
             file,
-            path: path.to_owned(),
+            number,
             disk: self.clone(),
         }))
+    }
+
+    fn reuse(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        let mut state = self.state.lock();
+        state.reused += 1;
+        let file = File::options().write(true).open(path)?;
+        let number = state.number(path);
+        let known = state.file(number);
+        known.old = std::fs::read(path)?;
+        (known.len, known.synced_len) = (0, 0);
+        Ok(Box::new(FaultyFile {
+            file,
+            number,
+            disk: self.clone(),
+        }))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.state.lock();
+        RealDisk.rename(from, to)?;
+        let number = state.number(from);
+        state.file(number).path = to.to_owned();
+        Ok(())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
         RealDisk.remove(path)?;
-        state.files.remove(path);
+        let number = state.number(path);
+        state.files.remove(&number);
         Ok(())
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
-        for (path, file) in &mut state.files {
-            file.name_synced |= path.parent() == Some(dir);
+        for file in state.files.values_mut() {
+            if file.path.parent() == Some(dir) {
+                file.synced_path = Some(file.path.clone());
+            }
         }
         Ok(())
     }
@@ -128,7 +183,7 @@ impl Disk for FaultyDisk {
 #[derive(Debug)]
 struct FaultyFile {
     file: File,
-    path: PathBuf,
+    number: u64,
     disk: FaultyDisk,
 }
 
@@ -151,7 +206,7 @@ impl DiskFile for FaultyFile {
         if written == 0 {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        state.files.get_mut(&self.path).unwrap().len += written as u64;
+        state.file(self.number).len += written as u64;
         Ok(written)
     }
 
@@ -161,7 +216,7 @@ impl DiskFile for FaultyFile {
         if std::mem::take(&mut state.fail_sync) {
             return Err(io::Error::other("the disk is dying"));
         }
-        let file = state.files.get_mut(&self.path).unwrap();
+        let file = state.file(self.number);
         file.synced_len = file.len;
         Ok(())
     }
@@ -172,7 +227,9 @@ impl DiskFile for FaultyFile {
             return Err(io::Error::other("cannot cut"));
         }
         DiskFile::truncate(&mut self.file, len)?;
-        state.files.get_mut(&self.path).unwrap().len = len;
+        let file = state.file(self.number);
+        file.len = len;
+        file.old.clear();
         Ok(())
     }
 }

@@ -1,7 +1,9 @@
 //! Tests of the write-ahead log, with a SlateDB on top of it.
 
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use slatedb::Db;
 use slatedb::config::Settings;
@@ -19,6 +21,7 @@ mod faults;
 mod faulty_disk;
 mod readers;
 mod replay;
+mod reuse;
 
 /// A data directory and what is needed to open a database in it.
 struct Bench {
@@ -128,6 +131,14 @@ impl Opened {
             .await_durable()
             .await
             .unwrap();
+    }
+
+    /// Reclaims what is flushed.
+    async fn reclaim(&self) {
+        let flushed = self.db.status().current_manifest.replay_after_wal_id();
+        let referenced = vec![WalFileRange(Bound::Included(flushed), Bound::Unbounded)];
+        let gc = self.wal.gc();
+        gc.collect(referenced, Duration::ZERO, false).await.unwrap();
     }
 
     async fn get(&self, key: &str) -> Option<Vec<u8>> {
