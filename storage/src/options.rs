@@ -94,7 +94,7 @@ pub struct Options {
     pub scan_ahead_bytes: usize,
     /// Bytes handed to the store and not yet durable, past which commits wait. Default 16 MiB.
     pub in_flight_bytes: usize,
-    /// A file of the write-ahead log is closed past this many bytes. Default 64 MiB.
+    /// A file of the write-ahead log is closed past this many bytes. Default 32 MiB.
     pub wal_file_bytes: u64,
     /// On S3, the pause before a flush, so that more commits share one object. Default 10 ms.
     pub flush_linger: Duration,
@@ -124,7 +124,7 @@ impl Options {
             cache_bytes: 48 << 20,
             scan_ahead_bytes: 16 << 20,
             in_flight_bytes: 16 << 20,
-            wal_file_bytes: 64 << 20,
+            wal_file_bytes: 32 << 20,
             flush_linger: Duration::from_millis(10),
             flush_interval: Duration::from_millis(100),
             upkeep_interval: Duration::from_secs(1),

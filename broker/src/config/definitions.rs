@@ -374,7 +374,7 @@ pub const BROKER: &[Definition] = &[
         .valid(AtLeast(0)),
     row("trestle.upkeep.interval.ms", Long, "1000", Honoured, "How often the store looks for rows to compact and for space to reclaim; nothing is looked for while nothing is written.")
         .valid(AtLeast(1)),
-    row("trestle.wal.file.bytes", Long, "67108864", Honoured, "A file of the write-ahead log is closed past this size.")
+    row("trestle.wal.file.bytes", Long, "33554432", Honoured, "A file of the write-ahead log is closed past this size.")
         .valid(AtLeast(65_536)),
     row("unclean.leader.election.enable", Boolean, "false", Stored, "Default of the topic setting.").dynamic(),
 ];
