@@ -31,5 +31,5 @@ async def count(stream):
         await counts.send(key=word, value=str(table[word.decode()]).encode())
 
 
-sys.argv = [name, "worker", "-l", "warning"]
+sys.argv = [name, "worker", "-l", "warn"]
 app.main()
