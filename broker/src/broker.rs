@@ -8,8 +8,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use dashmap::DashMap;
 use tokio::sync::watch;
-use trestle_storage::{ErrorKind, Recovered, Store, StoreState};
+use trestle_storage::{ErrorKind, Log, Recovered, Store, StoreState};
 
 use crate::config::{Config, ConfigError, Origin, Settings};
 use crate::coordinator::group::commands::{Command as GroupCommand, CompleteTxn};
@@ -29,6 +31,8 @@ use crate::placement::Placement;
 const REOPEN_PAUSE: Duration = Duration::from_secs(1);
 /// How often a broker that only reads looks for what is new.
 const REFRESH: Duration = Duration::from_secs(1);
+/// Logs that are no partitions which are kept open.
+const OPEN_LOGS: usize = 1 << 14;
 /// How long requests in flight may take at shutdown.
 const DRAIN: Duration = Duration::from_secs(5);
 /// Pause between rounds of compaction while there is more to do.
@@ -59,9 +63,34 @@ pub struct Rooms {
     pub producer_ids: Arc<ProducerIds>,
     /// Transactional ids and their transactions.
     pub transactions: Arc<Transactions>,
+    logs: DashMap<Bytes, Log>,
 }
 
 impl Rooms {
+    /// The log under `key`, which is no partition. One that holds something is kept open, so that the
+    /// next request does not look for its end.
+    ///
+    /// # Errors
+    /// As [`Store::log`].
+    pub async fn log(&self, key: &[u8]) -> trestle_storage::Result<Log> {
+        if let Some(log) = self.logs.get(key) {
+            return Ok(log.clone());
+        }
+        let log = self.store.log(key).await?;
+        if log.bounds().end_offset > 0 {
+            if self.logs.len() >= OPEN_LOGS {
+                // Whichever: those in use come back.
+                let mut keep = false;
+                self.logs.retain(|_, _| {
+                    keep = !keep;
+                    keep
+                });
+            }
+            self.logs.insert(log.key().clone(), log.clone());
+        }
+        Ok(log)
+    }
+
     /// Waits; false if the rooms are closed meanwhile.
     async fn pause(&self, duration: Duration) -> bool {
         tokio::select! {
@@ -342,6 +371,7 @@ async fn open_rooms(
         transactions,
         placement,
         store,
+        logs: DashMap::new(),
     });
     rooms
         .env

@@ -98,7 +98,7 @@ async fn targets(rooms: &Rooms, records: &[NewRecord]) -> Result<HashMap<Bytes, 
 
 async fn target(rooms: &Rooms, key: &Bytes) -> Result<Target, ApiError> {
     let (name, index) = match Name::parse(key)? {
-        Name::Free(key) => return Ok(Target::Free(rooms.store.log(&key).await?)),
+        Name::Free(key) => return Ok(Target::Free(rooms.log(&key).await?)),
         Name::Partition(name, index) => (name, index),
     };
     if is_internal(&name) {

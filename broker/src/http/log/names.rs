@@ -85,7 +85,7 @@ impl Name {
     pub(super) async fn open(&self, rooms: &Rooms) -> Result<Option<Opened>, ApiError> {
         match self {
             Self::Free(key) => {
-                let log = rooms.store.log(key).await?;
+                let log = rooms.log(key).await?;
                 Ok(Some(Opened::Free(log)))
             }
             Self::Partition(name, index) => {
@@ -119,7 +119,7 @@ pub(super) async fn own_log(
     if index != 0 {
         return Ok(None);
     }
-    let log = rooms.store.log(name.as_bytes()).await?;
+    let log = rooms.log(name.as_bytes()).await?;
     Ok((log.bounds().end_offset > 0).then_some(log))
 }
 
