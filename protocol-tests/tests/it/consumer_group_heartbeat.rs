@@ -301,7 +301,7 @@ fn a_group_has_its_own_pace() {
     let mut client = broker.connect();
     let topic = unique("topic");
     client.create_topic(&topic, 1);
-    let group = unique("paced");
+    let group = broker.group("paced");
     let mut paced = Consumer::new(&broker, &group, &[&topic]);
     assert_eq!(paced.try_join().heartbeat_interval_ms, 5_000);
     let set = |client: &mut protocol_tests::Client, name: &str, value: &str| {
@@ -329,7 +329,7 @@ fn a_group_has_its_own_pace() {
     wait_until("the group's own pace", || {
         paced.try_beat().heartbeat_interval_ms == 7_000
     });
-    let mut other = Consumer::new(&broker, &unique("other"), &[&topic]);
+    let mut other = Consumer::new(&broker, &broker.group("other"), &[&topic]);
     assert_eq!(other.try_join().heartbeat_interval_ms, 5_000);
 }
 
