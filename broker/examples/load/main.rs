@@ -6,7 +6,8 @@
 //! as the yardstick of what the disk gives.
 //!
 //! It speaks Kafka by itself and shares no code with the broker, so that neither can hide the
-//! other's mistakes, and so that it costs little: the cores are shared with the broker.
+//! other's mistakes, and so that it costs little: the cores are shared with the broker. Only what is
+//! measured without a connection (assignors, the coordinator alone) is the broker's code, called here.
 
 // A load generator stands outside of the broker's world of passed-in time and files.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
