@@ -1,4 +1,4 @@
-//! Produce (0), versions 3-12; 0-2 are advertised and close the connection.
+//! Produce (0), versions 3-13; 0-2 are advertised and close the connection.
 //!
 //! librdkafka up to 2.11.0 turns compression off unless version 0 is in the range (KAFKA-18659); no
 //! client that knows record batches ever sends versions 0 to 2.
@@ -14,8 +14,7 @@
 //! all the same, and an idempotent producer's retry is then recognised.
 //!
 //! v7 zstd; v8 errors by record; v11 TRANSACTION_ABORTABLE; v12 partitions join transactions by being
-//! written to.
-//! Not supported: topic ids (13).
+//! written to; v13 topics by id instead of by name (KIP-516).
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -32,9 +31,8 @@ use kafka_protocol::messages::{ProduceResponse, TopicName};
 use kafka_protocol::protocol::StrBytes;
 
 use super::context::Context;
-use super::produce_request::{PartitionData, ProduceRequest};
+use super::produce_request::{PartitionData, ProduceRequest, TopicKey};
 use super::{Outcome, errors, reply, timeout};
-use crate::config::TimestampType;
 use crate::coordinator::txn::{Owner, TxnError};
 use crate::metadata::Topic;
 use crate::partition::batch::{self, BatchError, Header, Rules};
@@ -71,17 +69,17 @@ pub(super) async fn handle(ctx: Context, body: BytesMut) -> Outcome {
     };
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
-        let found = ctx.image.topic(&topic.name).cloned();
+        let found = find(&ctx, &topic.topic).cloned();
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for data in topic.partitions {
             let index = data.index;
             let queued = match &refusal {
                 Some(refused) => Err(refused.clone()),
-                None => append(&ctx, &topic.name, found.as_ref(), data, join.as_ref()).await,
+                None => append(&ctx, &topic.topic, found.as_ref(), data, join.as_ref()).await,
             };
             partitions.push((index, queued));
         }
-        topics.push((topic.name, partitions));
+        topics.push((topic.topic, partitions));
     }
     drop(gate);
     if acks == 0 {
@@ -97,6 +95,13 @@ pub(super) async fn handle(ctx: Context, body: BytesMut) -> Outcome {
         };
     }
     Outcome::Later(Box::pin(answer(ctx, topics, timeout)))
+}
+
+fn find<'a>(ctx: &'a Context, key: &TopicKey) -> Option<&'a Arc<Topic>> {
+    match key {
+        TopicKey::Name(name) => ctx.image.topic(name),
+        TopicKey::Id(id) => ctx.image.topic_by_id(id),
+    }
 }
 
 /// A batch that has its place, and where its log starts.
@@ -172,7 +177,7 @@ impl Join {
         let owner = join.owner(&first);
         let mut missing = Vec::new();
         for topic in &request.topics {
-            let Some(found) = ctx.image.topic(&topic.name) else {
+            let Some(found) = find(ctx, &topic.topic) else {
                 continue;
             };
             for data in &topic.partitions {
@@ -240,39 +245,40 @@ fn refuse_whole(request: &ProduceRequest) -> Option<Refused> {
     None
 }
 
+fn unknown(name: &str, index: i32) -> Refused {
+    let message = format!("partition {index} of topic {name:?} does not exist");
+    Refused::new(ResponseError::UnknownTopicOrPartition, message)
+}
+
 /// Stage one for one partition.
 async fn append(
     ctx: &Context,
-    name: &str,
+    key: &TopicKey,
     topic: Option<&Arc<Topic>>,
     data: PartitionData,
     join: Option<&Join>,
 ) -> Result<Queued, Refused> {
-    let unknown = || {
-        let message = format!("partition {} of topic {name:?} does not exist", data.index);
-        Refused::new(ResponseError::UnknownTopicOrPartition, message)
-    };
     let rooms = &ctx.rooms;
-    let topic = topic.ok_or_else(unknown)?;
+    let topic = topic.ok_or_else(|| match key {
+        TopicKey::Name(name) => unknown(name, data.index),
+        TopicKey::Id(id) => {
+            let message = format!("there is no topic with the id {id}");
+            Refused::new(ResponseError::UnknownTopicId, message)
+        }
+    })?;
+    let name = &*topic.name;
     let partition = rooms
         .partitions
         .get(topic, data.index)
         .await?
-        .ok_or_else(unknown)?;
+        .ok_or_else(|| unknown(name, data.index))?;
     if INTERNAL_TOPICS.contains(&name) {
         let message = format!("{name} is written by the broker alone");
         return Err(Refused::new(ResponseError::InvalidTopicException, message));
     }
     let now = rooms.env.now();
-    let rules = Rules {
-        max_message_bytes: topic.config.max_message_bytes,
-        zstd_allowed: ctx.version >= ZSTD_SINCE,
-        keys_required: topic.config.cleanup_compact,
-        log_append_time: topic.config.timestamp_type == TimestampType::LogAppendTime,
-        timestamp_before_max_ms: topic.config.timestamp_before_max_ms,
-        timestamp_after_max_ms: topic.config.timestamp_after_max_ms,
-        decompressed_max_bytes: rooms.config.decompressed_batch_max_bytes,
-    };
+    let max_bytes = rooms.config.decompressed_batch_max_bytes;
+    let rules = Rules::of(&topic.config, ctx.version >= ZSTD_SINCE, max_bytes);
     let batch = batch::check(data.records, &rules, now)?;
     if let Some(join) = join
         && batch.header.is_transactional()
@@ -294,23 +300,23 @@ async fn append(
     })
 }
 
-type Appends = Vec<(String, Vec<(i32, Result<Queued, Refused>)>)>;
+type Appends = Vec<(TopicKey, Vec<(i32, Result<Queued, Refused>)>)>;
 
 /// Stage two.
 async fn answer(ctx: Context, topics: Appends, timeout: Duration) -> Outcome {
     let late = ctx.rooms.env.sleep(timeout).fuse();
     tokio::pin!(late);
     let mut responses = Vec::with_capacity(topics.len());
-    for (name, partitions) in topics {
+    for (key, partitions) in topics {
         let mut answers = Vec::with_capacity(partitions.len());
         for (index, queued) in partitions {
             answers.push(answer_partition(&ctx, index, queued, late.as_mut()).await);
         }
-        responses.push(
-            TopicProduceResponse::default()
-                .with_name(TopicName(StrBytes::from_string(name)))
-                .with_partition_responses(answers),
-        );
+        let response = TopicProduceResponse::default().with_partition_responses(answers);
+        responses.push(match key {
+            TopicKey::Name(name) => response.with_name(TopicName(StrBytes::from_string(name))),
+            TopicKey::Id(id) => response.with_topic_id(id),
+        });
     }
     reply(&ctx, &ProduceResponse::default().with_responses(responses))
 }

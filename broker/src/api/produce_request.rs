@@ -1,9 +1,14 @@
-//! Decodes Produce (0), versions 3 to 12, by cutting its frame.
+//! Decodes Produce (0), versions 3 to 13, by cutting its frame.
 //!
 //! The codec crate would share the frame or copy the records. Here each partition's bytes are split
 //! off the frame, so that they can be stamped in place and then stored without a copy.
 
 use bytes::{Buf, BytesMut};
+
+use crate::types::TopicId;
+
+/// KIP-516: topics are named by their ids from this version on.
+const IDS_SINCE: i16 = 13;
 
 /// A Produce request.
 #[derive(Debug)]
@@ -18,8 +23,17 @@ pub(super) struct ProduceRequest {
 /// What is for one topic.
 #[derive(Debug)]
 pub(super) struct TopicData {
-    pub(super) name: String,
+    pub(super) topic: TopicKey,
     pub(super) partitions: Vec<PartitionData>,
+}
+
+/// How the request names a topic.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum TopicKey {
+    /// Up to version 12.
+    Name(String),
+    /// From version 13 on.
+    Id(TopicId),
 }
 
 /// What is for one partition.
@@ -51,7 +65,15 @@ impl ProduceRequest {
             .map_err(|_| Malformed("timeout"))?;
         let mut topics = Vec::new();
         for _ in 0..input.count("topic count")? {
-            let name = input.string("topic name")?.ok_or(Malformed("topic name"))?;
+            let topic = match version {
+                ..IDS_SINCE => {
+                    TopicKey::Name(input.string("topic name")?.ok_or(Malformed("topic name"))?)
+                }
+                IDS_SINCE.. => {
+                    let id = input.bytes.try_get_u128();
+                    TopicKey::Id(TopicId::from_u128(id.map_err(|_| Malformed("topic id"))?))
+                }
+            };
             let mut partitions = Vec::new();
             for _ in 0..input.count("partition count")? {
                 let index = input
@@ -63,7 +85,7 @@ impl ProduceRequest {
                 partitions.push(PartitionData { index, records });
             }
             input.tags()?;
-            topics.push(TopicData { name, partitions });
+            topics.push(TopicData { topic, partitions });
         }
         input.tags()?;
         Ok(Self {
@@ -158,6 +180,8 @@ mod tests {
     use kafka_protocol::messages::{ProduceRequest as Codec, TopicName};
     use kafka_protocol::protocol::{Encodable, StrBytes};
 
+    const ID: TopicId = TopicId::from_u128(7 << 100 | 9);
+
     fn encoded(version: i16) -> BytesMut {
         let partition = |index, records: Option<&'static [u8]>| {
             PartitionProduceData::default()
@@ -169,9 +193,12 @@ mod tests {
             .with_acks(-1)
             .with_timeout_ms(1000)
             .with_topic_data(vec![
-                TopicProduceData::default()
-                    .with_name(TopicName(StrBytes::from_static_str("orders")))
-                    .with_partition_data(vec![partition(0, Some(b"abc")), partition(7, None)]),
+                match version {
+                    ..IDS_SINCE => TopicProduceData::default()
+                        .with_name(TopicName(StrBytes::from_static_str("orders"))),
+                    IDS_SINCE.. => TopicProduceData::default().with_topic_id(ID),
+                }
+                .with_partition_data(vec![partition(0, Some(b"abc")), partition(7, None)]),
             ]);
         let mut bytes = BytesMut::new();
         request.encode(&mut bytes, version).unwrap();
@@ -180,12 +207,16 @@ mod tests {
 
     #[test]
     fn reads_what_the_codec_writes_at_every_version() {
-        for version in 3..=12 {
+        for version in 3..=13 {
             let request = ProduceRequest::decode(encoded(version), version).unwrap();
             assert_eq!(request.transactional_id.as_deref(), Some("t"));
             assert_eq!(request.acks, -1);
             let topic = &request.topics[0];
-            assert_eq!(topic.name, "orders");
+            let expected = match version {
+                ..IDS_SINCE => TopicKey::Name("orders".to_owned()),
+                IDS_SINCE.. => TopicKey::Id(ID),
+            };
+            assert_eq!(topic.topic, expected);
             assert_eq!(
                 (topic.partitions[0].index, &topic.partitions[0].records[..]),
                 (0, &b"abc"[..])
@@ -199,7 +230,7 @@ mod tests {
 
     #[test]
     fn every_truncation_is_refused() {
-        for version in [3, 9] {
+        for version in [3, 9, 13] {
             let whole = encoded(version);
             for length in 0..whole.len() {
                 assert!(ProduceRequest::decode(whole[..length].into(), version).is_err());

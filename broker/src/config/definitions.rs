@@ -12,7 +12,7 @@ pub use unused::UNUSED;
 
 use super::definition::{Definition, Support, Synonym, Type, Valid};
 use Support::{Honoured, Ignored, Stored};
-use Type::{Boolean, Class, Double, Int, List, Long, Short, String};
+use Type::{Boolean, Double, Int, List, Long, Short, String};
 use Valid::{AtLeast, Between, Fraction, MinusOneOrBetween, OneOf, Only, SomeOf};
 
 /// The topic setting called `name`.
@@ -94,13 +94,13 @@ const NOT_TIERED: &str = "there is no second tier: all data can lie in an object
 pub const TOPIC: &[Definition] = &[
     row("cleanup.policy", List, "delete", Honoured, "What becomes of old records: `delete` drops them by age and size, `compact` keeps the last of each key. Under `compact`, records without a key are refused, and DeleteRecords is unless `delete` is named too.")
         .valid(SomeOf(POLICIES)).synonyms(&[from("log.cleanup.policy")]),
-    row("compression.gzip.level", Int, "-1", Stored, "Level for recompressing to gzip; -1 is the codec's own.")
+    row("compression.gzip.level", Int, "-1", Honoured, "Level for recompressing to gzip; -1 is the codec's own.")
         .valid(MinusOneOrBetween(1, 9)).synonyms(&[from("compression.gzip.level")]),
-    row("compression.lz4.level", Int, "9", Stored, "Level for recompressing to lz4.")
+    row("compression.lz4.level", Int, "9", Stored, "Level for recompressing to lz4; there is one level here.")
         .valid(Between(1, 17)).synonyms(&[from("compression.lz4.level")]),
-    row("compression.type", String, "producer", Stored, "Codec to keep batches in. Trestle keeps every batch as its producer sent it, whatever is set.")
+    row("compression.type", String, "producer", Honoured, "Codec to keep batches in; a batch that comes in another one is recompressed. `producer` keeps every batch as it was sent.")
         .valid(OneOf(CODECS)).synonyms(&[from("compression.type")]),
-    row("compression.zstd.level", Int, "3", Stored, "Level for recompressing to zstd.")
+    row("compression.zstd.level", Int, "3", Honoured, "Level for recompressing to zstd.")
         .valid(Between(-131_072, 22)).synonyms(&[from("compression.zstd.level")]),
     row("delete.retention.ms", Long, "86400000", Honoured, "How long compaction keeps a tombstone, from the first pass that sees it.")
         .valid(AtLeast(0)).synonyms(&[from("log.cleaner.delete.retention.ms")]),
@@ -172,19 +172,19 @@ pub const TOPIC: &[Definition] = &[
 pub const BROKER: &[Definition] = &[
     row("advertised.listeners", String, "", Honoured, "What clients are told to connect to, as `NAME://HOST:PORT` with commas; a listener without one tells each client the address that it dialled.")
         .without_default(),
-    row("authorizer.class.name", Class, "", Stored, "Class that decides who may do what. Trestle has none yet: everybody may do everything."),
+    row("authorizer.class.name", String, "", Stored, "Class that decides who may do what. Trestle has none yet: everybody may do everything."),
     row("auto.create.topics.enable", Boolean, "true", Honoured, "Whether a topic that a client asks for is created."),
     row("broker.id", Int, "-1", Honoured, "The older name of `node.id`; -1 for not given.")
         .valid(AtLeast(-1)),
     row("cluster.id", String, "", Honoured, "Identity of the cluster; made once and kept with the data when not given.")
         .without_default(),
-    row("compression.gzip.level", Int, "-1", Stored, "Default of the topic setting.")
+    row("compression.gzip.level", Int, "-1", Honoured, "Default of the topic setting.")
         .valid(MinusOneOrBetween(1, 9)).dynamic(),
     row("compression.lz4.level", Int, "9", Stored, "Default of the topic setting.")
         .valid(Between(1, 17)).dynamic(),
-    row("compression.type", String, "producer", Stored, "Default of the topic setting.")
+    row("compression.type", String, "producer", Honoured, "Default of the topic setting.")
         .valid(OneOf(CODECS)).dynamic(),
-    row("compression.zstd.level", Int, "3", Stored, "Default of the topic setting.")
+    row("compression.zstd.level", Int, "3", Honoured, "Default of the topic setting.")
         .valid(Between(-131_072, 22)).dynamic(),
     row("connections.max.idle.ms", Long, "600000", Honoured, "A connection that says nothing for so long is closed; negative for never."),
     row("controller.listener.names", List, "", Honoured, "Listeners of Kafka's own controllers, which are left out here.")
@@ -224,9 +224,9 @@ pub const BROKER: &[Definition] = &[
     row("listener.security.protocol.map", String, "PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL", Honoured, "Security protocol of each listener name; so far PLAINTEXT alone is served."),
     row("listeners", String, "PLAINTEXT://127.0.0.1:9092", Honoured, "Where clients are served, as `NAME://HOST:PORT` with commas; port 0 takes a free one, an empty host all addresses. Kafka can change them while it runs; here a restart is needed."),
     row("log.cleaner.backoff.ms", Long, "15000", Honoured, "Pause between two looks for logs that are due for compaction.")
-        .valid(AtLeast(0)),
+        .valid(AtLeast(0)).dynamic(),
     row("log.cleaner.dedupe.buffer.size", Long, "134217728", Honoured, "Memory for the keys of one round of compaction; a log with more keys takes several rounds.")
-        .valid(AtLeast(1024)),
+        .valid(AtLeast(1024)).dynamic(),
     row("log.cleaner.delete.retention.ms", Long, "86400000", Honoured, "Default of the topic setting `delete.retention.ms`.")
         .valid(AtLeast(0)).dynamic(),
     row("log.cleaner.enable", Boolean, "true", Honoured, "Whether logs are compacted."),

@@ -2,7 +2,8 @@
 //!
 //! Layout and meaning follow Kafka's `DefaultRecordBatch`. A batch is stored as the client sent it;
 //! only base offset and leader epoch are stamped, which lie outside the CRC. Timestamps of
-//! `LogAppendTime` topics and a wrong `maxTimestamp` are the two reasons to write a new CRC.
+//! `LogAppendTime` topics, a wrong `maxTimestamp`, and another codec than the topic's are the three
+//! reasons to write a new CRC.
 //! Nothing here keeps state or waits.
 
 use std::io::{self, BufRead};
@@ -11,12 +12,14 @@ use std::ops::ControlFlow;
 use bytes::{Buf, BytesMut};
 
 use super::compression::{self, Codec};
+use super::recompress;
+use crate::config::{CompressionType, TimestampType, TopicConfig};
 use crate::types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp};
 
 /// Bytes of the header.
 pub const HEADER_BYTES: usize = 61;
 /// Bytes before those that the length field counts.
-const LENGTH_PREFIX_BYTES: usize = 12;
+pub(super) const LENGTH_PREFIX_BYTES: usize = 12;
 pub(super) const CRC_START: usize = 17;
 pub(super) const CRC_FROM: usize = 21;
 pub(super) const ATTRIBUTES_START: usize = 21;
@@ -152,6 +155,35 @@ pub struct Rules {
     pub timestamp_after_max_ms: i64,
     /// Most bytes that the records may unpack to.
     pub decompressed_max_bytes: usize,
+    /// `compression.type`: the codec that the topic's batches are kept in; `None` for their producer's.
+    pub compression: Option<CompressionType>,
+}
+
+impl Rules {
+    /// What a topic asks, of a request that may carry zstd or may not.
+    pub fn of(topic: &TopicConfig, zstd_allowed: bool, decompressed_max_bytes: usize) -> Self {
+        Self {
+            max_message_bytes: topic.max_message_bytes,
+            zstd_allowed,
+            keys_required: topic.cleanup_compact,
+            log_append_time: topic.timestamp_type == TimestampType::LogAppendTime,
+            timestamp_before_max_ms: topic.timestamp_before_max_ms,
+            timestamp_after_max_ms: topic.timestamp_after_max_ms,
+            decompressed_max_bytes,
+            compression: topic.compression,
+        }
+    }
+
+    pub(super) fn check_size(&self, size_bytes: usize) -> Result<(), BatchError> {
+        let max_bytes = self.max_message_bytes;
+        if size_bytes > usize::try_from(max_bytes).unwrap_or(0) {
+            return Err(BatchError::TooLarge {
+                size_bytes,
+                max_bytes,
+            });
+        }
+        Ok(())
+    }
 }
 
 /// Why a batch was refused.
@@ -190,7 +222,7 @@ pub enum BatchError {
 }
 
 impl BatchError {
-    fn invalid(message: impl Into<String>) -> Self {
+    pub(super) fn invalid(message: impl Into<String>) -> Self {
         Self::Invalid {
             message: message.into(),
             records: Vec::new(),
@@ -260,19 +292,32 @@ pub fn check(
             records: Vec::new(),
         });
     }
-    let max_timestamp = check_records(&bytes[HEADER_BYTES..], &header, codec, rules, now)?;
+    let records = check_records(&bytes[HEADER_BYTES..], &header, codec, rules, now)?;
     let mut batch = CheckedBatch {
         bytes,
         header,
         log_append_time: None,
     };
+    if let Some(kind) = rules.compression
+        && Codec::from(kind) != codec
+    {
+        batch = recompress::recompressed(&batch, codec, kind, records.unpacked_bytes, rules)?;
+    }
     if rules.log_append_time {
         batch.log_append_time = Some(now);
-        rewrite_timestamp(&mut batch, now, header.attributes | LOG_APPEND_TIME_BIT);
-    } else if max_timestamp != header.max_timestamp {
-        rewrite_timestamp(&mut batch, max_timestamp, header.attributes);
+        let attributes = batch.header.attributes | LOG_APPEND_TIME_BIT;
+        rewrite_timestamp(&mut batch, now, attributes);
+    } else if records.max_timestamp != header.max_timestamp {
+        let attributes = batch.header.attributes;
+        rewrite_timestamp(&mut batch, records.max_timestamp, attributes);
     }
     Ok(batch)
+}
+
+/// What a walk over the records found.
+struct Walked {
+    max_timestamp: Timestamp,
+    unpacked_bytes: u64,
 }
 
 /// The checks that need no record: exactly one whole batch of magic 2, undamaged, of a legal size.
@@ -320,12 +365,7 @@ fn check_framing(bytes: &mut BytesMut, rules: &Rules) -> Result<Header, BatchErr
             header.base_offset
         )));
     }
-    if size > usize::try_from(rules.max_message_bytes).unwrap_or(0) {
-        return Err(BatchError::TooLarge {
-            size_bytes: size,
-            max_bytes: rules.max_message_bytes,
-        });
-    }
+    rules.check_size(size)?;
     let crc = crc32c::crc32c(&bytes[CRC_FROM..]);
     if crc != header.crc {
         return Err(BatchError::Corrupt(format!(
@@ -336,14 +376,14 @@ fn check_framing(bytes: &mut BytesMut, rules: &Rules) -> Result<Header, BatchErr
     Ok(header)
 }
 
-/// Walks all records; the highest timestamp among them.
+/// Walks all records and judges them.
 fn check_records(
     payload: &[u8],
     header: &Header,
     codec: Codec,
     rules: &Rules,
     now: Timestamp,
-) -> Result<Timestamp, BatchError> {
+) -> Result<Walked, BatchError> {
     let earliest = now.saturating_sub(rules.timestamp_before_max_ms);
     let latest = now.saturating_add(rules.timestamp_after_max_ms);
     let mut max_timestamp = -1;
@@ -381,7 +421,8 @@ fn check_records(
             "offset delta {found} where {expected} belongs"
         )));
     }
-    walked.map_err(|error| BatchError::invalid(format!("records do not parse: {error}")))?;
+    let unpacked_bytes =
+        walked.map_err(|error| BatchError::invalid(format!("records do not parse: {error}")))?;
     if !out_of_bounds.is_empty() {
         out_of_bounds.extend(without_key);
         return Err(BatchError::Timestamp {
@@ -398,7 +439,10 @@ fn check_records(
             records: without_key,
         });
     }
-    Ok(max_timestamp)
+    Ok(Walked {
+        max_timestamp,
+        unpacked_bytes,
+    })
 }
 
 fn rewrite_timestamp(batch: &mut CheckedBatch, max_timestamp: Timestamp, attributes: i16) {
@@ -437,16 +481,18 @@ pub fn records(
     let codec = header
         .codec()
         .ok_or_else(|| malformed("the codec is not known"))?;
-    walk(&batch[HEADER_BYTES..], &header, codec, max_bytes, visit)
+    walk(&batch[HEADER_BYTES..], &header, codec, max_bytes, visit)?;
+    Ok(())
 }
 
+/// Visits all records; the bytes that they unpack to.
 fn walk(
     payload: &[u8],
     header: &Header,
     codec: Codec,
     max_bytes: usize,
     visit: impl FnMut(RecordHead) -> ControlFlow<()>,
-) -> io::Result<()> {
+) -> io::Result<u64> {
     match codec {
         Codec::None => walk_unpacked(&mut Limited::new(payload, max_bytes), header, visit),
         _ => {
@@ -460,7 +506,7 @@ fn walk_unpacked(
     input: &mut Limited<impl BufRead>,
     header: &Header,
     mut visit: impl FnMut(RecordHead) -> ControlFlow<()>,
-) -> io::Result<()> {
+) -> io::Result<u64> {
     for _ in 0..header.record_count {
         let length = input.varint()?;
         let length = u64::try_from(length).map_err(|_| malformed("a negative record length"))?;
@@ -495,11 +541,11 @@ fn walk_unpacked(
         })
         .is_break()
         {
-            return Ok(());
+            return Ok(input.position());
         }
     }
     if input.at_end()? {
-        Ok(())
+        Ok(input.position())
     } else {
         Err(malformed("bytes are left after the last record"))
     }

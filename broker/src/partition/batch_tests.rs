@@ -149,6 +149,7 @@ fn rules() -> Rules {
         timestamp_before_max_ms: i64::MAX,
         timestamp_after_max_ms: 3_600_000,
         decompressed_max_bytes: 256 << 20,
+        compression: None,
     }
 }
 
@@ -470,4 +471,116 @@ proptest::proptest! {
         bytes[CRC_START..CRC_START + 4].copy_from_slice(&crc.to_be_bytes());
         let _ = check(bytes, &rules(), NOW);
     }
+}
+
+const KINDS: [CompressionType; 9] = [
+    CompressionType::Uncompressed,
+    CompressionType::Gzip(-1),
+    CompressionType::Gzip(1),
+    CompressionType::Gzip(9),
+    CompressionType::Snappy,
+    CompressionType::Lz4(9),
+    CompressionType::Zstd(-131_072),
+    CompressionType::Zstd(3),
+    CompressionType::Zstd(22),
+];
+
+fn kept_as(kind: CompressionType) -> Rules {
+    Rules {
+        compression: Some(kind),
+        ..rules()
+    }
+}
+
+fn unpacked(batch: &[u8]) -> Vec<u8> {
+    let header = Header::parse(batch).unwrap();
+    let codec = header.codec().unwrap();
+    let mut out = Vec::new();
+    let mut reader = compression::decoder(codec, &batch[HEADER_BYTES..], 1 << 24).unwrap();
+    io::Read::read_to_end(&mut reader, &mut out).unwrap();
+    out
+}
+
+#[test]
+fn a_batch_takes_the_codec_of_its_topic_and_keeps_the_rest() {
+    for from in 0..=4i16 {
+        let build = Build {
+            attributes: from | TRANSACTIONAL_BIT,
+            producer: (7, 3, 11),
+            ..Build::default()
+        };
+        for kind in KINDS {
+            let sent = build.bytes();
+            let before = Header::parse(&sent).unwrap();
+            let mut checked = check(sent.clone(), &kept_as(kind), NOW).unwrap();
+            let to = Codec::from(kind);
+            if to.attribute() == from {
+                assert_eq!(checked.bytes, sent, "{kind:?}: nothing to do");
+                continue;
+            }
+            assert_eq!(
+                unpacked(&checked.bytes),
+                build.plain(),
+                "{from} to {kind:?}"
+            );
+            let after = Header::parse(&checked.bytes).unwrap();
+            assert_eq!(after, checked.header);
+            assert_eq!(after.size_bytes, checked.bytes.len());
+            let expected = Header {
+                size_bytes: after.size_bytes,
+                crc: crc32c::crc32c(&checked.bytes[CRC_FROM..]),
+                attributes: to.attribute() | TRANSACTIONAL_BIT,
+                ..before
+            };
+            assert_eq!(after, expected);
+            // What comes of it is a batch that passes every check.
+            checked.stamp(0, LeaderEpoch(-1));
+            check(checked.bytes, &rules(), NOW).unwrap();
+        }
+    }
+}
+
+#[test]
+fn another_codec_and_log_append_time_go_together() {
+    let rules = Rules {
+        log_append_time: true,
+        ..kept_as(CompressionType::Zstd(3))
+    };
+    let checked = check(Build::default().bytes(), &rules, NOW + 99).unwrap();
+    let after = Header::parse(&checked.bytes).unwrap();
+    assert!(after.is_log_append_time());
+    assert_eq!(after.codec(), Some(Codec::Zstd));
+    assert_eq!(after.max_timestamp, NOW + 99);
+    assert_eq!(after.crc, crc32c::crc32c(&checked.bytes[CRC_FROM..]));
+}
+
+#[test]
+fn what_grows_beyond_the_topics_limit_is_refused() {
+    let zeros = vec![0; 5 << 20];
+    let mut plain = Vec::new();
+    let mut record = vec![0, 0, 0, 1];
+    varint(&mut record, zeros.len() as i64);
+    record.extend(zeros);
+    record.push(0);
+    varint(&mut plain, record.len() as i64);
+    plain.extend(record);
+    let build = Build {
+        attributes: 4,
+        records: vec![(0, None)],
+        ..Build::default()
+    };
+    let sent = build.with_payload(&compress(4, &plain));
+    assert!(sent.len() < 10_000);
+    let refused = check(sent.clone(), &kept_as(CompressionType::Uncompressed), NOW).unwrap_err();
+    assert!(
+        matches!(
+            refused,
+            BatchError::TooLarge {
+                max_bytes: 1_048_588,
+                ..
+            }
+        ),
+        "{refused:?}"
+    );
+    check(sent, &kept_as(CompressionType::Gzip(-1)), NOW).unwrap();
 }

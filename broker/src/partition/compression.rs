@@ -1,4 +1,4 @@
-//! Kafka's compression codecs: unpacked as a stream, packed as a whole.
+//! Kafka's compression codecs, as streams both ways.
 //!
 //! Any ratio is legal (a megabyte of one byte shrinks 18,000 times in zstd), so nothing is judged by
 //! its ratio; the reader above counts what comes out and stops at its limit. Snappy alone unpacks
@@ -7,6 +7,8 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 
 use bytes::Buf;
+
+use crate::config::CompressionType;
 
 /// What a batch is compressed with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +37,29 @@ impl Codec {
             _ => None,
         }
     }
+
+    /// Its number in a batch's attributes.
+    pub fn attribute(self) -> i16 {
+        match self {
+            Self::None => 0,
+            Self::Gzip => 1,
+            Self::Snappy => 2,
+            Self::Lz4 => 3,
+            Self::Zstd => 4,
+        }
+    }
+}
+
+impl From<CompressionType> for Codec {
+    fn from(kind: CompressionType) -> Self {
+        match kind {
+            CompressionType::Uncompressed => Self::None,
+            CompressionType::Gzip(_) => Self::Gzip,
+            CompressionType::Snappy => Self::Snappy,
+            CompressionType::Lz4(_) => Self::Lz4,
+            CompressionType::Zstd(_) => Self::Zstd,
+        }
+    }
 }
 
 /// A reader of the unpacked bytes. `max_bytes` bounds what a single snappy block may claim.
@@ -54,44 +79,81 @@ pub fn decoder<'a>(
     })
 }
 
-/// `bytes`, packed.
+/// `bytes`, packed at the codec's own level.
 pub fn encode(codec: Codec, bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let kind = match codec {
+        Codec::None => CompressionType::Uncompressed,
+        Codec::Gzip => CompressionType::Gzip(-1),
+        Codec::Snappy => CompressionType::Snappy,
+        Codec::Lz4 => CompressionType::Lz4(9),
+        Codec::Zstd => CompressionType::Zstd(0),
+    };
     let mut out = Vec::new();
-    match codec {
-        Codec::None => out.extend_from_slice(bytes),
-        Codec::Gzip => {
-            let level = flate2::Compression::default();
-            let mut encoder = flate2::write::GzEncoder::new(&mut out, level);
-            encoder.write_all(bytes)?;
+    pack(kind, &mut &*bytes, bytes.len() as u64, &mut out)?;
+    Ok(out)
+}
+
+/// Packs all of `input`, which has exactly `size_bytes`, into `out`, in constant memory.
+///
+/// # Errors
+/// The input's, and those of `out`.
+pub fn pack(
+    kind: CompressionType,
+    input: &mut dyn Read,
+    size_bytes: u64,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    match kind {
+        CompressionType::Uncompressed => {
+            io::copy(input, out)?;
+        }
+        CompressionType::Gzip(level) => {
+            let level =
+                u32::try_from(level).map_or_else(|_| Default::default(), flate2::Compression::new);
+            let mut encoder = flate2::write::GzEncoder::new(out, level);
+            io::copy(input, &mut encoder)?;
             encoder.finish()?;
         }
-        Codec::Snappy => {
-            // As the Java library frames it, which every client reads.
-            out.extend_from_slice(&XERIAL_MAGIC);
-            out.extend_from_slice(&1u32.to_be_bytes());
-            out.extend_from_slice(&1u32.to_be_bytes());
-            let mut encoder = snap::raw::Encoder::new();
-            for block in bytes.chunks(XERIAL_BLOCK_BYTES) {
-                let packed = encoder.compress_vec(block).map_err(io::Error::other)?;
-                out.extend_from_slice(&(packed.len() as u32).to_be_bytes());
-                out.extend_from_slice(&packed);
-            }
-        }
-        Codec::Lz4 => {
+        CompressionType::Snappy => pack_snappy(input, out)?,
+        // The library has one level.
+        CompressionType::Lz4(_) => {
             let info = lz4_flex::frame::FrameInfo::new()
                 .block_size(lz4_flex::frame::BlockSize::Max64KB)
                 .block_mode(lz4_flex::frame::BlockMode::Independent);
-            let mut encoder = lz4_flex::frame::FrameEncoder::with_frame_info(info, &mut out);
-            encoder.write_all(bytes)?;
+            let mut encoder = lz4_flex::frame::FrameEncoder::with_frame_info(info, out);
+            io::copy(input, &mut encoder)?;
             encoder.finish().map_err(io::Error::other)?;
         }
-        Codec::Zstd => {
-            let mut encoder = zstd::stream::write::Encoder::new(&mut out, 0)?;
-            encoder.write_all(bytes)?;
+        CompressionType::Zstd(level) => {
+            let mut encoder = zstd::stream::write::Encoder::new(out, level)?;
+            // High levels take memory for gigabytes unless they know that there is less.
+            encoder.set_pledged_src_size(Some(size_bytes))?;
+            io::copy(input, &mut encoder)?;
             encoder.finish()?;
         }
     }
-    Ok(out)
+    Ok(())
+}
+
+/// As the Java library frames it, which every client reads.
+fn pack_snappy(input: &mut dyn Read, out: &mut dyn Write) -> io::Result<()> {
+    out.write_all(&XERIAL_MAGIC)?;
+    out.write_all(&1u32.to_be_bytes())?;
+    out.write_all(&1u32.to_be_bytes())?;
+    let mut encoder = snap::raw::Encoder::new();
+    let mut block = Vec::with_capacity(XERIAL_BLOCK_BYTES);
+    loop {
+        block.clear();
+        let read = (&mut *input)
+            .take(XERIAL_BLOCK_BYTES as u64)
+            .read_to_end(&mut block)?;
+        if read == 0 {
+            return Ok(());
+        }
+        let packed = encoder.compress_vec(&block).map_err(io::Error::other)?;
+        out.write_all(&(packed.len() as u32).to_be_bytes())?;
+        out.write_all(&packed)?;
+    }
 }
 
 /// Bytes of a block in the Java library's framing.

@@ -14,6 +14,7 @@ mod key_map;
 mod leader;
 mod producers;
 mod rebuild;
+mod recompress;
 pub mod records;
 mod retention;
 mod state;

@@ -11,10 +11,8 @@ use super::batch::{
     Header, MAX_TIMESTAMP_START, RECORD_COUNT_START,
 };
 use super::compression::{self, Codec};
+use super::recompress::CODEC_BITS;
 use crate::types::Timestamp;
-
-/// The codec's place in the attributes.
-const CODEC_BITS: i16 = 7;
 
 /// Where a record lies in the unpacked bytes of its batch, and what its head says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

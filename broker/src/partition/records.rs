@@ -229,6 +229,7 @@ mod tests {
                 timestamp_before_max_ms: i64::MAX,
                 timestamp_after_max_ms: i64::MAX,
                 decompressed_max_bytes: usize::MAX,
+                compression: None,
             };
             let mut checked = check(packed, &rules, 0).expect("passes");
             checked.stamp(100, crate::types::LeaderEpoch(0));

@@ -85,6 +85,7 @@ const PURE: &[&str] = &[
     "broker/src/partition/key_map.rs",
     "broker/src/partition/producers.rs",
     "broker/src/partition/rebuild.rs",
+    "broker/src/partition/recompress.rs",
     "broker/src/partition/records.rs",
     "broker/src/partition/state.rs",
     "broker/src/partition/transactions.rs",

@@ -367,3 +367,46 @@ fn every_partition_asked_is_answered() {
             .all(|partition| partition.error_code == codes::NONE && partition.base_offset == 0)
     );
 }
+
+/// Version 13 names topics by their ids, in the request and in the answer.
+#[test]
+fn topics_are_named_by_id_from_version_13_on() {
+    let broker = Broker::shared();
+    let mut client = broker.connect();
+    let topic = unique("produce-ids");
+    let id = client.create_topic(&topic, 2);
+    let ask = |id, partition| {
+        let mut request = produce_request("", partition, Batch::counted(2));
+        request.topic_data[0].topic_id = id;
+        request
+    };
+    for base in [0, 2] {
+        let answer = client.call(13, &ask(id, 1)).responses.remove(0);
+        assert_eq!(answer.topic_id, id);
+        assert!(answer.name.is_empty());
+        let produced = &answer.partition_responses[0];
+        let found = (produced.index, produced.error_code, produced.base_offset);
+        assert_eq!(found, (1, codes::NONE, base));
+    }
+    assert_eq!(client.end_offset(&topic, 1), 4);
+
+    let unknown = uuid::Uuid::from_u128(rand::random());
+    for (id, partition, code) in [
+        (unknown, 0, codes::UNKNOWN_TOPIC_ID),
+        (uuid::Uuid::nil(), 0, codes::UNKNOWN_TOPIC_ID),
+        (id, 2, codes::UNKNOWN_TOPIC_OR_PARTITION),
+    ] {
+        let answer = client.call(13, &ask(id, partition)).responses.remove(0);
+        assert_eq!(answer.topic_id, id);
+        let produced = &answer.partition_responses[0];
+        assert_eq!((produced.error_code, produced.base_offset), (code, -1));
+    }
+
+    // The topic's next life has another id, and the first one's is not known any more.
+    client.delete_topic(&topic);
+    client.create_topic(&topic, 1);
+    let answer = client.call(13, &ask(id, 0)).responses.remove(0);
+    let code = answer.partition_responses[0].error_code;
+    assert_eq!(code, codes::UNKNOWN_TOPIC_ID);
+    assert_eq!(client.end_offset(&topic, 0), 0);
+}

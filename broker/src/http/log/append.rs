@@ -11,7 +11,6 @@ use super::error::ApiError;
 use super::message::{AppendRequest, AppendResponse, NewRecord};
 use super::names::{Name, own_log, shown};
 use crate::broker::Rooms;
-use crate::config::TimestampType;
 use crate::metadata::{MetadataError, NewTopic, Topic, is_internal};
 use crate::partition::batch::{self, CheckedBatch, Rules};
 use crate::partition::records::{self, Record};
@@ -219,15 +218,8 @@ fn finish(
 
 /// A batch that passes the checks of every producer's.
 fn check(rooms: &Rooms, topic: &Topic, records: &[Record]) -> Result<CheckedBatch, ApiError> {
-    let rules = Rules {
-        max_message_bytes: topic.config.max_message_bytes,
-        zstd_allowed: true,
-        keys_required: topic.config.cleanup_compact,
-        log_append_time: topic.config.timestamp_type == TimestampType::LogAppendTime,
-        timestamp_before_max_ms: topic.config.timestamp_before_max_ms,
-        timestamp_after_max_ms: topic.config.timestamp_after_max_ms,
-        decompressed_max_bytes: rooms.config.decompressed_batch_max_bytes,
-    };
+    let max_bytes = rooms.config.decompressed_batch_max_bytes;
+    let rules = Rules::of(&topic.config, true, max_bytes);
     Ok(batch::check(
         records::pack(records),
         &rules,
