@@ -61,6 +61,8 @@ pub mod produce;
 mod produce_request;
 mod repeated;
 mod resource;
+pub mod sasl_authenticate;
+pub mod sasl_handshake;
 pub mod session;
 pub mod sync_group;
 mod timeout;
@@ -219,7 +221,7 @@ macro_rules! raw {
 
 /// THE TABLE, sorted by key.
 pub static TABLE: &[Api] = &[
-    raw!(Produce, 0..=12, served_from 3, Two, produce::handle, ProduceRequest::decode),
+    raw!(Produce, 0..=13, served_from 3, Two, produce::handle, ProduceRequest::decode),
     raw!(Fetch, 4..=18, served_from 4, One, fetch::handle, codec::<FetchRequest>),
     one_stage!(ListOffsets, 1..=10, list_offsets::handle),
     one_stage!(Metadata, 0..=13, metadata::handle),
@@ -232,6 +234,7 @@ pub static TABLE: &[Api] = &[
     one_stage!(SyncGroup, 0..=5, sync_group::handle),
     one_stage!(DescribeGroups, 0..=6, describe_groups::handle),
     one_stage!(ListGroups, 0..=5, list_groups::handle),
+    one_stage!(SaslHandshake, 0..=1, sasl_handshake::handle),
     one_stage!(ApiVersions, 0..=4, api_versions::handle),
     raw!(CreateTopics, 0..=7, served_from 0, One, create_topics::serve, codec::<CreateTopicsRequest>),
     raw!(DeleteTopics, 0..=6, served_from 0, One, delete_topics::serve, codec::<DeleteTopicsRequest>),
@@ -249,6 +252,7 @@ pub static TABLE: &[Api] = &[
     one_stage!(DescribeConfigs, 1..=4, describe_configs::handle),
     one_stage!(AlterConfigs, 0..=2, alter_configs::handle),
     one_stage!(DescribeLogDirs, 1..=4, describe_log_dirs::handle),
+    one_stage!(SaslAuthenticate, 0..=2, sasl_authenticate::handle),
     one_stage!(CreatePartitions, 0..=3, create_partitions::handle),
     one_stage!(DeleteGroups, 0..=2, delete_groups::handle),
     one_stage!(ElectLeaders, 0..=2, elect_leaders::handle),

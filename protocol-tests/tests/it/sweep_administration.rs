@@ -19,7 +19,8 @@ use kafka_protocol::messages::{
     DescribeAclsRequest, DescribeClientQuotasRequest, DescribeLogDirsRequest,
     DescribeQuorumRequest, DescribeTopicPartitionsRequest, DescribeUserScramCredentialsRequest,
     ElectLeadersRequest, IncrementalAlterConfigsRequest, ListConfigResourcesRequest,
-    ListPartitionReassignmentsRequest, UpdateFeaturesRequest,
+    ListPartitionReassignmentsRequest, SaslAuthenticateRequest, SaslHandshakeRequest,
+    UpdateFeaturesRequest,
 };
 use protocol_tests::calls::{text, topic_name};
 
@@ -29,6 +30,8 @@ impl Sweep {
     /// Calls one of the administrative APIs; false for what is none.
     pub(crate) fn administer(&mut self, key: ApiKey, version: i16) -> bool {
         match key {
+            ApiKey::SaslHandshake => self.one(version, &SaslHandshakeRequest::default()),
+            ApiKey::SaslAuthenticate => self.one(version, &SaslAuthenticateRequest::default()),
             ApiKey::DescribeAcls => self.one(
                 version,
                 &DescribeAclsRequest::default()

@@ -32,6 +32,8 @@ pub(super) fn schema(key: ApiKey) -> Option<&'static Schema> {
         ApiKey::DeleteAcls => &DELETE_ACLS,
         ApiKey::AlterConfigs => &ALTER_CONFIGS,
         ApiKey::DescribeLogDirs => &DESCRIBE_LOG_DIRS,
+        ApiKey::SaslHandshake => &SASL_HANDSHAKE,
+        ApiKey::SaslAuthenticate => &SASL_AUTHENTICATE,
         ApiKey::ElectLeaders => &ELECT_LEADERS,
         ApiKey::IncrementalAlterConfigs => &INCREMENTAL_ALTER_CONFIGS,
         ApiKey::AlterPartitionReassignments => &ALTER_PARTITION_REASSIGNMENTS,
@@ -47,6 +49,16 @@ pub(super) fn schema(key: ApiKey) -> Option<&'static Schema> {
         _ => return None,
     })
 }
+
+static SASL_HANDSHAKE: Schema = Schema {
+    flexible_from: i16::MAX,
+    fields: &[STRING], // mechanism
+};
+
+static SASL_AUTHENTICATE: Schema = Schema {
+    flexible_from: 2,
+    fields: &[BYTES], // token
+};
 
 static DESCRIBE_ACLS: Schema = Schema {
     flexible_from: 2,

@@ -25,6 +25,8 @@ macro_rules! each_request {
         $act!(SyncGroup, SyncGroupRequest);
         $act!(DescribeGroups, DescribeGroupsRequest);
         $act!(ListGroups, ListGroupsRequest);
+        $act!(SaslHandshake, SaslHandshakeRequest);
+        $act!(SaslAuthenticate, SaslAuthenticateRequest);
         $act!(ApiVersions, ApiVersionsRequest);
         $act!(CreateTopics, CreateTopicsRequest);
         $act!(DeleteTopics, DeleteTopicsRequest);
