@@ -14,7 +14,7 @@ use kafka_protocol::messages::alter_configs_response::AlterConfigsResourceRespon
 use kafka_protocol::messages::{AlterConfigsRequest, AlterConfigsResponse};
 
 use super::context::Context;
-use super::resource::{self, Configured};
+use super::resource;
 use crate::config::Operations;
 
 /// Answers an AlterConfigs request.
@@ -24,20 +24,8 @@ pub async fn handle(ctx: &Context, request: AlterConfigsRequest) -> AlterConfigs
         (resource.resource_type, resource.resource_name, operations)
     });
     let configured = resource::configure(ctx, wanted.collect(), request.validate_only).await;
-    let responses = configured.into_iter().map(|configured| {
-        let Configured {
-            kind,
-            name,
-            error_code,
-            message,
-        } = configured;
-        AlterConfigsResourceResponse::default()
-            .with_resource_type(kind)
-            .with_resource_name(name)
-            .with_error_code(error_code)
-            .with_error_message(message)
-    });
-    AlterConfigsResponse::default().with_responses(responses.collect())
+    let responses = resource::answers!(configured, AlterConfigsResourceResponse);
+    AlterConfigsResponse::default().with_responses(responses)
 }
 
 fn operations(resource: &AlterConfigsResource) -> Result<Operations, (ResponseError, String)> {

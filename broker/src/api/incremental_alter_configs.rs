@@ -15,7 +15,7 @@ use kafka_protocol::messages::incremental_alter_configs_response::AlterConfigsRe
 use kafka_protocol::messages::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
 
 use super::context::Context;
-use super::resource::{self, Configured};
+use super::resource;
 use crate::config::{Operation, Operations};
 
 const SET: i8 = 0;
@@ -33,20 +33,8 @@ pub async fn handle(
         (resource.resource_type, resource.resource_name, operations)
     });
     let configured = resource::configure(ctx, wanted.collect(), request.validate_only).await;
-    let responses = configured.into_iter().map(|configured| {
-        let Configured {
-            kind,
-            name,
-            error_code,
-            message,
-        } = configured;
-        AlterConfigsResourceResponse::default()
-            .with_resource_type(kind)
-            .with_resource_name(name)
-            .with_error_code(error_code)
-            .with_error_message(message)
-    });
-    IncrementalAlterConfigsResponse::default().with_responses(responses.collect())
+    let responses = resource::answers!(configured, AlterConfigsResourceResponse);
+    IncrementalAlterConfigsResponse::default().with_responses(responses)
 }
 
 fn operations(resource: &AlterConfigsResource) -> Result<Operations, (ResponseError, String)> {

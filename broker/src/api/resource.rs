@@ -58,6 +58,22 @@ pub(super) struct Configured {
     pub(super) message: Option<StrBytes>,
 }
 
+/// The answers of AlterConfigs or of IncrementalAlterConfigs: the codec has a type for each, with the
+/// same fields.
+macro_rules! answers {
+    ($configured:expr, $answer:ty) => {{
+        let answers = $configured.into_iter().map(|one| {
+            <$answer>::default()
+                .with_resource_type(one.kind)
+                .with_resource_name(one.name)
+                .with_error_code(one.error_code)
+                .with_error_message(one.message)
+        });
+        answers.collect::<Vec<_>>()
+    }};
+}
+pub(super) use answers;
+
 /// Why a setting that is named twice is refused.
 pub(super) fn repeated_setting(name: &str) -> (ResponseError, String) {
     (
