@@ -91,11 +91,19 @@ impl Rooms {
         Ok(log)
     }
 
-    /// Waits; false if the rooms are closed meanwhile.
-    async fn pause(&self, duration: Duration) -> bool {
-        tokio::select! {
-            () = self.env.sleep(duration) => true,
-            () = self.env.stopping().cancelled() => false,
+    /// Waits as long as `length` says, which may change meanwhile; false if the rooms are closed.
+    async fn pause(&self, length: impl Fn(&Config) -> Duration) -> bool {
+        let mut images = self.metadata.subscribe();
+        let began = self.env.now();
+        loop {
+            let length = length(&images.borrow_and_update().config);
+            let waited = self.env.now().saturating_sub(began);
+            let waited = Duration::from_millis(u64::try_from(waited).unwrap_or(0));
+            tokio::select! {
+                () = self.env.stopping().cancelled() => return false,
+                () = self.env.sleep(length.saturating_sub(waited)) => return true,
+                changed = images.changed() => if changed.is_err() { return false },
+            }
         }
     }
 }
@@ -426,41 +434,38 @@ async fn follow_images(rooms: Arc<Rooms>) {
 
 /// Enforces retention, once an interval.
 async fn retain(rooms: Arc<Rooms>) {
-    let interval = rooms.config.retention_check_interval;
-    let mut pause = interval.min(rooms.config.initial_task_delay);
+    let mut most = rooms.config.initial_task_delay;
     let mut retention = Retention::default();
-    while rooms.pause(pause).await {
+    while rooms
+        .pause(|config| config.retention_check_interval.min(most))
+        .await
+    {
         let image = rooms.metadata.image();
-        let expiration_ms = rooms.config.producer_id_expiration_ms;
+        let expiration_ms = image.config.producer_id_expiration_ms;
         let now = rooms.env.now();
         let cut = retention.enforce(&rooms.partitions, &image, now, expiration_ms);
         rooms.metrics.cleaner.cut.inc_by(cut.await as u64);
-        pause = interval;
+        most = Duration::MAX;
     }
 }
 
 /// Compacts logs, looking for some that are due once a pause.
 async fn compact(rooms: Arc<Rooms>) {
-    let backoff = rooms.config.cleaner_backoff;
-    let mut pause = backoff.min(rooms.config.initial_task_delay);
-    let limits = CleanerLimits {
-        dedupe_bytes: rooms.config.cleaner_dedupe_bytes,
-        batch_max_bytes: rooms.config.decompressed_batch_max_bytes,
-        producer_expiration_ms: rooms.config.producer_id_expiration_ms,
-    };
-    let mut cleaner = Cleaner::new(rooms.env.clone(), rooms.store.clone(), limits);
-    while rooms.pause(pause).await {
+    let mut most = rooms.config.initial_task_delay;
+    let mut cleaner = Cleaner::new(rooms.env.clone(), rooms.store.clone());
+    while rooms.pause(|config| config.cleaner_backoff.min(most)).await {
         let image = rooms.metadata.image();
-        let round = cleaner.round(&rooms.partitions, &image, &rooms.metrics.cleaner);
+        let limits = CleanerLimits {
+            dedupe_bytes: image.config.cleaner_dedupe_bytes,
+            batch_max_bytes: rooms.config.decompressed_batch_max_bytes,
+            producer_expiration_ms: image.config.producer_id_expiration_ms,
+        };
+        let round = cleaner.round(&rooms.partitions, &image, limits, &rooms.metrics.cleaner);
         let more = tokio::select! {
             more = round => more,
             () = rooms.env.stopping().cancelled() => return,
         };
-        pause = if more {
-            MORE_PAUSE.min(backoff)
-        } else {
-            backoff
-        };
+        most = if more { MORE_PAUSE } else { Duration::MAX };
     }
 }
 

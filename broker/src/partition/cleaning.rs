@@ -48,7 +48,6 @@ pub struct CleanerLimits {
 pub struct Cleaner {
     env: Env,
     store: Store,
-    limits: CleanerLimits,
     known: HashMap<(TopicId, PartitionIndex), Known>,
 }
 
@@ -82,11 +81,10 @@ struct Planned {
 
 impl Cleaner {
     /// Nothing is known yet.
-    pub fn new(env: Env, store: Store, limits: CleanerLimits) -> Self {
+    pub fn new(env: Env, store: Store) -> Self {
         Self {
             env,
             store,
-            limits,
             known: HashMap::new(),
         }
     }
@@ -96,6 +94,7 @@ impl Cleaner {
         &mut self,
         partitions: &Partitions,
         image: &Image,
+        limits: CleanerLimits,
         metrics: &CleanerMetrics,
     ) -> bool {
         self.known
@@ -130,7 +129,7 @@ impl Cleaner {
         }
         // The dirtiest first, as far as the buffer goes.
         due.sort_by(|a, b| b.ratio.total_cmp(&a.ratio));
-        match self.clean(due, now, metrics).await {
+        match self.clean(due, now, limits, metrics).await {
             Ok(more) => more,
             Err(error) => {
                 tracing::warn!(%error, "a round of compaction was cut short");
@@ -245,16 +244,21 @@ impl Cleaner {
         &mut self,
         due: Vec<Due>,
         now: Timestamp,
+        limits: CleanerLimits,
         metrics: &CleanerMetrics,
     ) -> Result<bool> {
-        let (mut planned, mut more, mut left) = (Vec::new(), false, self.limits.dedupe_bytes);
+        let (mut planned, mut more, mut left) = (Vec::new(), false, limits.dedupe_bytes);
         for due in due {
             if left == 0 {
                 more = true;
                 break;
             }
-            let plan = self.plan(&due, now, left).await?;
-            let expiration_ms = self.limits.producer_expiration_ms;
+            let limits = CleanerLimits {
+                dedupe_bytes: left,
+                ..limits
+            };
+            let plan = self.plan(&due, now, limits).await?;
+            let expiration_ms = limits.producer_expiration_ms;
             let put_down = due.partition.checkpoint(None, now, expiration_ms);
             if let Err(error) = put_down.await {
                 // It was deleted, or the store will say more by itself.
@@ -309,7 +313,7 @@ impl Cleaner {
         }
     }
 
-    async fn plan(&self, due: &Due, now: Timestamp, dedupe_bytes: usize) -> Result<Plan> {
+    async fn plan(&self, due: &Due, now: Timestamp, limits: CleanerLimits) -> Result<Plan> {
         let log = due.partition.log();
         let bounds = log.bounds();
         let seed = self.env.with_rng(|rng| {
@@ -318,14 +322,14 @@ impl Cleaner {
             u64::from_le_bytes(bytes)
         });
         let mut plan = Plan {
-            keys: KeyMap::new(dedupe_bytes, seed),
+            keys: KeyMap::new(limits.dedupe_bytes, seed),
             end: to_offset(due.limit),
             now,
             delete_retention_ms: due.config.delete_retention_ms,
             markers: Markers::default(),
             last_batches: due.partition.last_batches(now).await?,
             log_end: to_offset(bounds.end_offset),
-            max_bytes: self.limits.batch_max_bytes,
+            max_bytes: limits.batch_max_bytes,
         };
         let mut next = bounds.start_offset;
         while next < due.limit {

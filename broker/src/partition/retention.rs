@@ -27,6 +27,8 @@ struct Known {
     end_offset: u64,
     /// The highest timestamp of what it starts with; `None` if it was empty.
     oldest: Option<Timestamp>,
+    /// `retention.bytes` then.
+    retention_bytes: i64,
 }
 
 impl Retention {
@@ -97,6 +99,7 @@ impl Retention {
                 start_offset: bounds.start_offset,
                 end_offset: bounds.end_offset,
                 oldest,
+                retention_bytes: topic.config.retention_bytes,
             };
             self.known.insert(key, known);
             return Ok(false);
@@ -131,9 +134,9 @@ fn is_due(known: &Known, open: Option<&Partition>, config: &TopicConfig, now: Ti
         return grew;
     };
     let old = config.retention_ms >= 0 && is_expired(oldest, config.retention_ms, now);
-    // Without growth nothing is too large that was not when it was looked at, but for a lower limit.
-    let large = config.retention_bytes >= 0 && (grew || open.is_none());
-    old || large
+    // Without growth nothing is too large that was not when it was looked at, but for another limit.
+    let changed = config.retention_bytes != known.retention_bytes;
+    old || config.retention_bytes >= 0 && (grew || changed)
 }
 
 fn is_expired(timestamp: Timestamp, retention_ms: i64, now: Timestamp) -> bool {

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use protocol_tests::records::batches;
 use protocol_tests::{Batch, Broker, Client, Codec, Record, codes, unique, wait_until};
 
+use crate::incremental_alter_configs::set_cluster;
+
 const SOON: &[&str] = &[
     "--set",
     "log.cleaner.backoff.ms=100",
@@ -84,6 +86,25 @@ fn the_last_record_of_each_key_stays_where_it_was() {
         assert_eq!(i32::from(stored[0].attributes & 7), codec as i32);
         assert_eq!(client.end_offset(&topic, 0), 10);
     }
+}
+
+/// The cleaner's pause can change while it lasts.
+#[test]
+fn a_shorter_pause_holds_at_once() {
+    let settings = [&["--set", "log.cleaner.backoff.ms=3600000"], &SOON[2..]].concat();
+    let Some(broker) = Broker::in_memory(&settings) else {
+        return;
+    };
+    let mut client = broker.connect();
+    let topic = unique("pause");
+    client.create_topic_with(&topic, 1, EAGER);
+    for value in ["1", "2"] {
+        client.produce(&topic, 0, Batch::records(vec![record("a", value)]));
+    }
+    set_cluster(&mut client, "log.cleaner.backoff.ms", "100");
+    wait_until("the last of each key", || {
+        left(&mut client, &topic) == [(1, "a".to_owned())]
+    });
 }
 
 /// A tombstone hides its key at once, and goes itself once its time is over.

@@ -5,6 +5,8 @@ use std::path::Path;
 use protocol_tests::calls::EARLIEST;
 use protocol_tests::{Batch, Broker, Client, Record, now_ms, unique, wait_until};
 
+use crate::incremental_alter_configs::set_topic;
+
 const SOON: &[&str] = &[
     "--set",
     "log.retention.check.interval.ms=100",
@@ -60,6 +62,32 @@ fn the_newest_bytes_stay() {
     wait_until("large topics are cut", || start(&mut client, &topic) >= 27);
     assert_eq!(start(&mut client, &topic), 27);
     assert_eq!(client.read(&topic, 0, 27).len(), 3);
+}
+
+/// A limit that is lowered holds for a topic that nobody writes to any more.
+#[test]
+fn a_lower_limit_holds_for_idle_topics() {
+    let Some(broker) = Broker::in_memory(SOON) else {
+        return;
+    };
+    let mut client = broker.connect();
+    let (topic, looked_at) = (unique("lowered"), unique("looked-at"));
+    client.create_topic_with(&topic, 1, &[("retention.bytes", "1000000")]);
+    for _ in 0..30 {
+        client.produce(&topic, 0, Batch::noise(9_900));
+    }
+    // Once this one was cut after the other's last record, the other was looked at.
+    client.create_topic_with(&looked_at, 1, &[("retention.bytes", "10000")]);
+    for cut in 1..=2 {
+        client.produce(&looked_at, 0, Batch::noise(9_900));
+        client.produce(&looked_at, 0, Batch::noise(9_900));
+        wait_until("a look", || start(&mut client, &looked_at) > 2 * cut - 2);
+    }
+    assert_eq!(start(&mut client, &topic), 0);
+    set_topic(&mut client, &topic, "retention.bytes", "20000");
+    wait_until("the topic is cut", || start(&mut client, &topic) == 27);
+    set_topic(&mut client, &topic, "retention.ms", "1");
+    wait_until("the topic is empty", || start(&mut client, &topic) == 30);
 }
 
 /// A compacted topic keeps old records, unless `delete` is named too.
