@@ -15,7 +15,7 @@ const BROKER: i8 = 4;
 const CLIENT_METRICS: i8 = 16;
 const GROUP: i8 = 32;
 
-const SET: i8 = 0;
+pub(crate) const SET: i8 = 0;
 const DELETE: i8 = 1;
 const APPEND: i8 = 2;
 const SUBTRACT: i8 = 3;
@@ -57,7 +57,11 @@ pub(crate) fn own_settings(
     found
 }
 
-fn resource(kind: i8, name: &str, changes: &[(i8, &str, Option<&str>)]) -> AlterConfigsResource {
+pub(crate) fn resource(
+    kind: i8,
+    name: &str,
+    changes: &[(i8, &str, Option<&str>)],
+) -> AlterConfigsResource {
     let configs = changes.iter().map(|(operation, name, value)| {
         AlterableConfig::default()
             .with_name(text(name))
@@ -81,7 +85,7 @@ fn alter(client: &mut Client, resources: Vec<AlterConfigsResource>) -> Vec<(i16,
     answers.collect()
 }
 
-fn alter_one(
+pub(crate) fn alter_one(
     client: &mut Client,
     kind: i8,
     name: &str,
@@ -90,6 +94,30 @@ fn alter_one(
     let mut answers = alter(client, vec![resource(kind, name, changes)]);
     assert_eq!(answers.len(), 1);
     answers.remove(0)
+}
+
+/// Error code and message of a change that is judged and not made.
+pub(crate) fn validate(client: &mut Client, resource: AlterConfigsResource) -> (i16, String) {
+    let request = IncrementalAlterConfigsRequest::default()
+        .with_resources(vec![resource])
+        .with_validate_only(true);
+    let answer = client.call(1, &request).responses.remove(0);
+    let message = answer.error_message.as_deref().unwrap_or_default();
+    (answer.error_code, message.to_owned())
+}
+
+/// Sets a topic's setting, and waits until it is described.
+pub(crate) fn set_topic(client: &mut Client, topic: &str, setting: &str, value: &str) {
+    let (code, message) = alter_one(client, TOPIC, topic, &[(SET, setting, Some(value))]);
+    assert_eq!(code, codes::NONE, "{message}");
+    wait_for_value(client, TOPIC, topic, setting, Some(value));
+}
+
+/// Sets a setting of all brokers, and waits until it is described.
+pub(crate) fn set_cluster(client: &mut Client, setting: &str, value: &str) {
+    let (code, message) = alter_one(client, BROKER, "", &[(SET, setting, Some(value))]);
+    assert_eq!(code, codes::NONE, "{message}");
+    wait_for_value(client, BROKER, "", setting, Some(value));
 }
 
 /// The value of a setting and its source, once the value is this.
@@ -268,14 +296,9 @@ fn validation_changes_nothing() {
     let topic = unique("incremental-validate");
     client.create_topic(&topic, 1);
     for (value, code) in [("5000", codes::NONE), ("soon", codes::INVALID_CONFIG)] {
-        let request = IncrementalAlterConfigsRequest::default()
-            .with_resources(vec![resource(
-                TOPIC,
-                &topic,
-                &[(SET, "retention.ms", Some(value))],
-            )])
-            .with_validate_only(true);
-        assert_eq!(client.call(1, &request).responses[0].error_code, code);
+        let changes = [(SET, "retention.ms", Some(value))];
+        let (found, _) = validate(&mut client, resource(TOPIC, &topic, &changes));
+        assert_eq!(found, code);
     }
     assert!(own_settings(&mut client, &topic, 0).is_empty());
 }

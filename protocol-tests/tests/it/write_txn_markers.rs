@@ -8,7 +8,7 @@ use protocol_tests::calls::topic_name;
 use protocol_tests::transactions::Transactional;
 use protocol_tests::{Broker, Client, codes, unique, wait_until};
 
-fn mark(
+pub(crate) fn mark(
     client: &mut Client,
     (producer_id, epoch): (i64, i16),
     coordinator_epoch: i32,
