@@ -22,7 +22,7 @@ const SOON: &[&str] = &[
 const EAGER: &[(&str, &str)] = &[
     ("cleanup.policy", "compact"),
     ("segment.ms", "500"),
-    ("min.cleanable.dirty.ratio", "0.01"),
+    ("min.cleanable.dirty.ratio", "0"),
 ];
 
 fn record(key: &str, value: &str) -> Record {

@@ -77,7 +77,7 @@ fn a_lower_limit_holds_for_idle_topics() {
         client.produce(&topic, 0, Batch::noise(9_900));
     }
     // Once this one was cut after the other's last record, the other was looked at.
-    client.create_topic_with(&looked_at, 1, &[("retention.bytes", "10000")]);
+    client.create_topic_with(&looked_at, 1, &[("retention.bytes", "9000")]);
     for cut in 1..=2 {
         client.produce(&looked_at, 0, Batch::noise(9_900));
         client.produce(&looked_at, 0, Batch::noise(9_900));
