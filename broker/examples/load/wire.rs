@@ -36,10 +36,22 @@ fn put_string(out: &mut Vec<u8>, text: &str) {
     out.put_slice(text.as_bytes());
 }
 
+/// The next of a row of numbers that look random.
+pub(crate) fn xorshift(mut noise: u64) -> u64 {
+    noise ^= noise << 13;
+    noise ^= noise >> 7;
+    noise ^ noise << 17
+}
+
 /// A record batch (magic 2, no compression) of `count` records with values of `value_bytes` bytes
 /// that do not compress.
 pub(crate) fn record_batch(count: usize, value_bytes: usize) -> Vec<u8> {
-    batch_of(None, count, value_bytes)
+    batch_of(None, vec![None; count].into_iter(), value_bytes)
+}
+
+/// [`record_batch`] with a record for each of these keys.
+pub(crate) fn keyed_batch(keys: &[u64], value_bytes: usize) -> Vec<u8> {
+    batch_of(None, keys.iter().map(|key| Some(*key)), value_bytes)
 }
 
 /// A producer with a transactional id.
@@ -56,23 +68,36 @@ pub(crate) fn transactional_batch(
     count: usize,
     value_bytes: usize,
 ) -> Vec<u8> {
-    batch_of(Some((producer, sequence)), count, value_bytes)
+    batch_of(
+        Some((producer, sequence)),
+        vec![None; count].into_iter(),
+        value_bytes,
+    )
 }
 
-fn batch_of(by: Option<(Producer, i32)>, count: usize, value_bytes: usize) -> Vec<u8> {
-    let mut records = Vec::with_capacity(count * (value_bytes + 16));
+fn batch_of(
+    by: Option<(Producer, i32)>,
+    keys: impl ExactSizeIterator<Item = Option<u64>>,
+    value_bytes: usize,
+) -> Vec<u8> {
+    let count = keys.len();
+    let mut records = Vec::with_capacity(count * (value_bytes + 24));
     let mut noise = 0x9E37_79B9_7F4A_7C15_u64;
     let mut value = vec![0; value_bytes];
-    for delta in 0..count {
+    for (delta, key) in keys.enumerate() {
         for chunk in value.chunks_mut(8) {
-            noise ^= noise << 13;
-            noise ^= noise >> 7;
-            noise ^= noise << 17;
+            noise = xorshift(noise);
             chunk.copy_from_slice(&noise.to_le_bytes()[..chunk.len()]);
         }
         let mut record = vec![0, 0]; // attributes, timestamp delta
         put_varint(&mut record, delta as i64);
-        put_varint(&mut record, -1); // no key
+        match key {
+            Some(key) => {
+                put_varint(&mut record, 8);
+                record.put_u64(key);
+            }
+            None => put_varint(&mut record, -1),
+        }
         put_varint(&mut record, value_bytes as i64);
         record.put_slice(&value);
         put_varint(&mut record, 0); // no headers
@@ -291,6 +316,37 @@ pub(crate) fn create_topics(names: &[String], partitions: i32) -> Frame {
     body.put_i32(60_000);
     body.put_i8(0);
     Frame::new(19, 2, &body)
+}
+
+/// CreateTopics 2 of one topic with settings of its own.
+pub(crate) fn create_topic_with(name: &str, partitions: i32, configs: &[(&str, &str)]) -> Frame {
+    let mut body = Vec::new();
+    body.put_i32(1);
+    put_string(&mut body, name);
+    body.put_i32(partitions);
+    body.put_i16(1);
+    body.put_i32(0); // assignments
+    body.put_i32(configs.len() as i32);
+    for (name, value) in configs {
+        put_string(&mut body, name);
+        put_string(&mut body, value);
+    }
+    body.put_i32(60_000);
+    body.put_i8(0);
+    Frame::new(19, 2, &body)
+}
+
+/// DescribeConfigs 1 of all settings of these topics, with their synonyms.
+pub(crate) fn describe_configs(topics: &[String]) -> Frame {
+    let mut body = Vec::new();
+    body.put_i32(topics.len() as i32);
+    for topic in topics {
+        body.put_i8(2);
+        put_string(&mut body, topic);
+        body.put_i32(-1); // all of them
+    }
+    body.put_i8(1);
+    Frame::new(32, 1, &body)
 }
 
 /// Checks the answer to [`create_topics`].

@@ -6,6 +6,7 @@ mod groups;
 mod http;
 mod produce;
 mod transactions;
+mod upkeep;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -123,6 +124,26 @@ pub(crate) const ALL: &[Measure] = &[
         name: "followers",
         about: "1,000 idle followers over HTTP, and the delay from append to follower",
         run: |b, r| Box::pin(http::followers(b, r)),
+    },
+    Measure {
+        name: "configs",
+        about: "all settings of 1,000 topics in one request",
+        run: |b, r| Box::pin(upkeep::configs(b, r)),
+    },
+    Measure {
+        name: "retention",
+        about: "retention of 1,000 topics of which nothing expires",
+        run: |b, r| Box::pin(upkeep::retention(b, r)),
+    },
+    Measure {
+        name: "expiry",
+        about: "1 GiB that expires, in 400 segments: the space, and what is rewritten for it",
+        run: |b, r| Box::pin(upkeep::expiry(b, r)),
+    },
+    Measure {
+        name: "compaction",
+        about: "1 GiB of keyed records compacted, alone and beside producers",
+        run: |b, r| Box::pin(upkeep::compaction(b, r)),
     },
     Measure {
         name: "sockets",
