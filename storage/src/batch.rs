@@ -1,5 +1,7 @@
 //! Building one engine batch from write sets: sequences, segments, and every row that an append needs.
 
+mod moves;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -199,7 +201,9 @@ impl<'a> BatchBuilder<'a> {
             Change::Clear { .. }
             | Change::Seal { .. }
             | Change::KeepEnd { .. }
-            | Change::Rewrote { .. } => return Ok(None),
+            | Change::Rewrote { .. }
+            | Change::Move { .. }
+            | Change::DropEmptied { .. } => return Ok(None),
         };
         if !std::ptr::eq(&*log.inner().core, self.core) {
             return invalid(format!("log {:?} belongs to another store", log.key()));
@@ -293,6 +297,8 @@ impl<'a> BatchBuilder<'a> {
             }
             Change::KeepEnd { log } => self.states.push(log),
             Change::Rewrote { segment, rewrote } => self.rewrote(segment, &rewrote),
+            Change::Move { log, moved } => self.moved(&log, *moved),
+            Change::DropEmptied { segments } => self.drop_emptied(&segments),
         }
     }
 
@@ -488,9 +494,10 @@ impl<'a> BatchBuilder<'a> {
         self.assigned.open = Some(OpenSegment { meta, bytes: 0 });
     }
 
-    /// Stores what a sealed segment holds; one that holds nothing is dropped.
+    /// Stores what a sealed segment holds; one that holds nothing is dropped, unless what was moved out
+    /// of it may not be in files yet.
     fn put_sealed(&mut self, meta: SegmentMeta) {
-        if meta.live_logs == 0 {
+        if meta.live_logs == 0 && !self.core.merging.keeps(meta.id) {
             self.batch.delete(SegmentMeta::key(meta.id));
             self.dropped.push(meta.id);
         } else {
@@ -537,12 +544,15 @@ impl<'a> BatchBuilder<'a> {
         for &(segment, bytes) in &dead.bytes {
             self.count_dead(segment, |known| known + bytes);
         }
+        let mut again = false;
         for directory in &dead.directories {
+            let appended = writer.bounds.end_offset > dead.end_offset && !writer.removed;
+            if dead.last == Some(directory.segment) && appended {
+                // Perhaps here: it is looked at again.
+                again = true;
+                continue;
+            }
             if writer.directory == Some(directory.segment) {
-                if !writer.removed && writer.bounds.end_offset > writer.bounds.start_offset {
-                    // Appended to since.
-                    continue;
-                }
                 writer.directory = None;
             }
             self.batch
@@ -566,7 +576,11 @@ impl<'a> BatchBuilder<'a> {
             let writer = writer;
             *writer
         };
-        if (writer.removed, writer.bounds.start_offset) == (dead.removed, dead.start_offset) {
+        let same =
+            (writer.removed, writer.bounds.start_offset) == (dead.removed, dead.start_offset);
+        if again {
+            self.cleared.push(log.clone());
+        } else if same {
             self.batch.delete(Pending::key(&inner.key));
             if writer.removed {
                 self.batch.delete(LogState::key(&inner.key));

@@ -51,13 +51,17 @@ async fn clear(logs: impl Iterator<Item = Log>) -> Result<()> {
 
 /// What of the log is dead and not yet counted, and the directory rows of segments in which everything
 /// of it is.
-async fn dead(log: &Arc<Inner>) -> Result<Dead> {
+pub(crate) async fn dead(log: &Arc<Inner>) -> Result<Dead> {
     let writer = *log.writer();
     let (removed, bounds) = (writer.removed, writer.bounds);
     let empty = removed || bounds.start_offset >= bounds.end_offset;
     let mut known = Vec::new();
     // Up to the one after that in which the start lies.
     lookup::directories(&log.core, &log.key, |directory| {
+        if directory.first_offset >= bounds.end_offset {
+            // Of entries that came since.
+            return false;
+        }
         known.push(directory);
         empty || directory.first_offset <= bounds.start_offset
     })
@@ -102,6 +106,8 @@ async fn dead(log: &Arc<Inner>) -> Result<Dead> {
         bytes,
         through,
         start_offset: bounds.start_offset,
+        end_offset: bounds.end_offset,
+        last: writer.directory,
         removed,
     })
 }

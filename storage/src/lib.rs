@@ -66,6 +66,7 @@ mod log;
 mod logdb;
 mod lookup;
 mod memory_wal;
+mod merge;
 mod metrics;
 mod object_store;
 mod open;
@@ -77,6 +78,7 @@ mod read;
 mod reclaim;
 mod rewrite;
 mod rows;
+mod runs;
 mod segment;
 mod sequence;
 mod store;
@@ -95,6 +97,7 @@ pub use logdb::{
     Segment, SegmentConfig, SegmentId, SegmentInspection, SegmentTree, Sequence, StorageConfig,
     TreeSummary,
 };
+pub use merge::HeldWindows;
 pub use metrics::Metrics;
 pub use options::{DataUrl, Options};
 pub use rewrite::{Rewriter, Rewritten};

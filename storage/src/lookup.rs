@@ -68,8 +68,18 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// The state that a log was left in; `None` if there is none.
+/// The state that a log was left in.
 pub(crate) async fn load(core: &Core, log: &LogKey) -> Result<Writer> {
+    loop {
+        let places = core.places();
+        let loaded = load_from(core, log).await;
+        if places == core.places() {
+            return loaded;
+        }
+    }
+}
+
+async fn load_from(core: &Core, log: &LogKey) -> Result<Writer> {
     let range = Directory::key(log, 0)..Directory::scan_end(log);
     let mut scan = Scan::new(core, log, range, rows(IterationOrder::Descending)).await?;
     let mut writer = Writer {
@@ -108,6 +118,8 @@ pub(crate) async fn load(core: &Core, log: &LogKey) -> Result<Writer> {
         .ok_or_else(|| lost_segment(log, &directory))?;
 
     let last_index = last_index_before(core, log, &segment, u64::MAX).await?;
+    // Older ones are of entries that were cleared out of the segment.
+    let last_index = last_index.filter(|index| index.last_offset >= directory.first_offset);
     let mut sequence = directory.first_sequence;
     let mut end_offset = directory.first_offset;
     let mut appended_bytes = directory.bytes_before;
@@ -213,6 +225,48 @@ pub(crate) async fn durable_start(
         }
         None => Ok(Some(first_offset)),
     }
+}
+
+/// The directory row of `log` for `segment`, behind the row before it.
+pub(crate) async fn directory_in(
+    core: &Core,
+    log: &LogKey,
+    segment: &SegmentMeta,
+) -> Result<Option<(Option<Directory>, Directory)>> {
+    // By its first entry there, for a log may have very many rows.
+    let range = EntryKey::lower_bound(log, segment, 0)..EntryKey::end(log, segment);
+    let mut found = Scan::new(core, log, range, entries(MIN_READ_AHEAD)).await?;
+    let first = match found.next().await? {
+        Some(row) => Some(EntryKey::decode(&row.key, segment)?.first_offset),
+        None => None,
+    };
+    let (mut before, mut from) = (None, 0);
+    if let Some(first) = first {
+        let range = Directory::key(log, 0)..Directory::key(log, first.saturating_add(1));
+        let mut below = Scan::new(core, log, range, rows(IterationOrder::Descending)).await?;
+        if let Some(row) = below.next().await? {
+            let row = Directory::decode(&row.key, &row.value)?;
+            from = row.first_offset;
+            if row.segment == segment.id
+                && let Some(row) = below.next().await?
+            {
+                before = Some(Directory::decode(&row.key, &row.value)?);
+            }
+        }
+    }
+    let range = Directory::key(log, from)..Directory::key(log, u64::MAX);
+    let mut above = Scan::new(core, log, range, rows(IterationOrder::Ascending)).await?;
+    while let Some(row) = above.next().await? {
+        let row = Directory::decode(&row.key, &row.value)?;
+        if row.segment == segment.id {
+            return Ok(Some((before, row)));
+        }
+        if row.segment > segment.id {
+            break;
+        }
+        before = Some(row);
+    }
+    Ok(None)
 }
 
 /// The last index row of `log` in `segment` that ends below `offset`.

@@ -27,6 +27,8 @@ pub struct Metrics {
     pub(crate) wal_bytes: Arc<dyn GaugeFn>,
     /// Segments that were rewritten.
     pub(crate) rewritten_segments: Arc<dyn CounterFn>,
+    /// Segments whose entries moved to the one before.
+    pub(crate) merged_segments: Arc<dyn CounterFn>,
     /// Bytes that rewriting took out of them.
     pub(crate) reclaimed_bytes: Arc<dyn CounterFn>,
 }
@@ -77,6 +79,11 @@ impl Metrics {
             rewritten_segments: recorder.register_counter(
                 "trestle.storage.rewritten.segments",
                 "Segments that were rewritten to reclaim space or to compact logs.",
+                &[],
+            ),
+            merged_segments: recorder.register_counter(
+                "trestle.storage.merged.segments",
+                "Segments that went because what lived in them was moved to the one before.",
                 &[],
             ),
             reclaimed_bytes: recorder.register_counter(

@@ -106,6 +106,13 @@ pub struct Options {
     pub upkeep_interval: Duration,
     /// A segment is rewritten once this share of it is dead, in percent. Default 20.
     pub reclaim_percent: u32,
+    /// A segment is not rewritten before nothing more of it has died for so long, or three times as
+    /// long have passed; it may die as a whole. After three times as long in which nothing more has died,
+    /// a quarter of the share is enough. Default 5 min 30 s.
+    pub reclaim_delay: Duration,
+    /// Past this many segments, neighbours are merged whatever their size; small ones are anyway.
+    /// Default 2,000.
+    pub max_segments: usize,
     /// What the store and the engine count with. By default nothing is counted.
     pub metrics: Metrics,
 }
@@ -129,6 +136,8 @@ impl Options {
             flush_interval: Duration::from_millis(100),
             upkeep_interval: Duration::from_secs(1),
             reclaim_percent: 20,
+            reclaim_delay: Duration::from_secs(330),
+            max_segments: 2_000,
             metrics: Metrics::default(),
         }
     }

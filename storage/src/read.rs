@@ -38,6 +38,8 @@ struct Cursor {
     stops: VecDeque<Index>,
     /// Entries from the offset that goes on up to the next row, read ahead.
     waiting: VecDeque<Entry>,
+    /// Where entries lay when the place was found.
+    places: u64,
 }
 
 /// Where the latest reads of a log left off, by the offset that goes on.
@@ -78,13 +80,39 @@ pub(crate) async fn read(
     limit: &ReadLimit,
     appended_bytes: u64,
 ) -> Result<Vec<Entry>> {
-    let known = log.cursors().take(from_offset);
+    loop {
+        let places = log.core.places();
+        let found = read_at(log, from_offset, limit, appended_bytes, places).await?;
+        if places == log.core.places() {
+            return Ok(found);
+        }
+        // Some may have been looked for where they no longer are.
+    }
+}
+
+async fn read_at(
+    log: &Arc<Inner>,
+    from_offset: u64,
+    limit: &ReadLimit,
+    appended_bytes: u64,
+    places: u64,
+) -> Result<Vec<Entry>> {
     let core = &log.core;
+    let known = log.cursors().take(from_offset);
+    let known = match known {
+        Some(cursor) if cursor.places != places => {
+            if !cursor.waiting.is_empty() {
+                core.ahead.remove(log, from_offset);
+            }
+            None
+        }
+        known => known,
+    };
     let now_ms = core.clock.now().timestamp_millis();
     let goes_on = known.is_some();
     let mut cursor = match known {
         Some(cursor) => cursor,
-        None => match Cursor::at(log, from_offset).await? {
+        None => match Cursor::at(log, from_offset, places).await? {
             Some(cursor) => cursor,
             None => return Ok(Vec::new()),
         },
@@ -139,19 +167,20 @@ pub(crate) async fn read(
 
 impl Cursor {
     /// The place of the entry that contains `offset`, or the next; `None` if the log holds nothing.
-    async fn at(log: &Inner, offset: u64) -> Result<Option<Self>> {
+    async fn at(log: &Inner, offset: u64, places: u64) -> Result<Option<Self>> {
         let (core, key) = (&*log.core, &log.key);
         let Some(directory) = lookup::directory_at(core, key, offset).await? else {
             return Ok(None);
         };
         let mut rows =
             lookup::directories_from(core, key, directory.first_offset, SEGMENTS_AHEAD).await?;
-        let Some(mut cursor) = Self::enter(log, &mut rows) else {
+        let Some(mut cursor) = Self::enter(log, &mut rows, places) else {
             return Ok(None);
         };
         if offset > cursor.directory.first_offset
             && let Some(index) =
                 lookup::last_index_before(core, key, &cursor.segment, offset).await?
+            && index.last_offset >= cursor.directory.first_offset
         {
             cursor.go_past(&index);
         }
@@ -160,7 +189,7 @@ impl Cursor {
 
     /// The first place of the log in the first of these segments that is still there. Others were
     /// trimmed away since their rows were read.
-    fn enter(log: &Inner, rows: &mut VecDeque<Directory>) -> Option<Self> {
+    fn enter(log: &Inner, rows: &mut VecDeque<Directory>, places: u64) -> Option<Self> {
         while let Some(directory) = rows.pop_front() {
             if let Some(segment) = log.core.segments.get(directory.segment) {
                 return Some(Self {
@@ -172,6 +201,7 @@ impl Cursor {
                     bytes_before: directory.bytes_before,
                     stops: VecDeque::new(),
                     waiting: VecDeque::new(),
+                    places,
                 });
             }
         }
@@ -187,7 +217,9 @@ impl Cursor {
             rows = lookup::directories_from(&log.core, &log.key, after, SEGMENTS_AHEAD).await?;
         }
         match rows.front() {
-            Some(next) if next.first_offset < end_offset => Ok(Self::enter(log, &mut rows)),
+            Some(next) if next.first_offset < end_offset => {
+                Ok(Self::enter(log, &mut rows, self.places))
+            }
             _ => {
                 self.ahead = rows;
                 Ok(None)

@@ -7,17 +7,19 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use slatedb::compactor::SourceId;
-use slatedb::config::{FlushOptions, FlushType};
 use tokio::sync::Mutex;
 
 use crate::key::{Directory, SegmentMeta, segment_prefix};
 use crate::layout::{self, Outcome, Rewriters, Rewrites};
 use crate::store::{Core, StoreState};
 use crate::write_set::{Change, Rewrote};
-use crate::{Error, ErrorKind, Log, Result, Rewriter, Store, lookup};
+use crate::{Error, ErrorKind, Log, Options, Result, Rewriter, Store, lookup};
 
 /// How many times as long as after a write upkeep goes on after files were replaced.
 const RESTLESS: i64 = 2;
+
+/// So many times the delay is the longest that a segment waits to be rewritten.
+const PATIENCE: i64 = 3;
 
 /// Less than this share of a segment's size is not worth a rewriting, however small the segment is.
 const MIN_SHARE: u64 = 1024;
@@ -29,10 +31,10 @@ pub(crate) struct Reclaiming {
     pub(crate) directories: Arc<Mutex<()>>,
     /// What is asked of the engine.
     pub(crate) rewrites: Rewrites,
-    /// Held while a segment is rewritten.
-    rewriting: Mutex<()>,
+    /// Held while a segment is rewritten, or segments are merged.
+    pub(crate) rewriting: Mutex<()>,
     /// All segments below this are in files.
-    written_out: parking_lot::Mutex<u32>,
+    pub(crate) written_out: parking_lot::Mutex<u32>,
 }
 
 impl Reclaiming {
@@ -87,6 +89,12 @@ pub(crate) async fn run(core: Weak<Core>) {
         if matches!(&*core.state.borrow(), StoreState::Closed(_)) {
             return;
         }
+        // First: what is left of many segments is moved at once, without reading what is dead.
+        match core.merge_one().await {
+            Ok(true) => continue,
+            Ok(false) => {}
+            Err(error) => tracing::debug!(%error, "segments were not merged"),
+        }
         match core.reclaim_one(&mut seen).await {
             Ok(true) => continue,
             Ok(false) => {}
@@ -109,6 +117,31 @@ struct Seen {
     sources: HashSet<SourceId>,
     /// When files were last seen to be replaced by others, or by nothing.
     replaced_ms: i64,
+    /// Segments of which something is dead.
+    dying: HashMap<u32, Dying>,
+}
+
+/// How a segment came to hold what is dead.
+#[derive(Clone, Copy, Debug)]
+struct Dying {
+    dead_bytes: u64,
+    since_ms: i64,
+    changed_ms: i64,
+}
+
+impl Dying {
+    /// Whether a segment of which `share` percent are dead is rewritten now: once so much is dead and
+    /// nothing more has died for a while, or for long enough; in the end a smaller share will do, if
+    /// nothing more dies. What dies bit by bit is not rewritten at every bit.
+    fn is_due(&self, share: u64, now_ms: i64, options: &Options) -> bool {
+        let delay_ms = i64::try_from(options.reclaim_delay.as_millis()).unwrap_or(i64::MAX);
+        let long_ms = delay_ms.saturating_mul(PATIENCE);
+        let percent = u64::from(options.reclaim_percent);
+        let quiet_ms = now_ms.saturating_sub(self.changed_ms);
+        let waited_ms = now_ms.saturating_sub(self.since_ms);
+        share >= percent && (quiet_ms >= delay_ms || waited_ms >= long_ms)
+            || share >= percent.div_ceil(4) && quiet_ms >= long_ms
+    }
 }
 
 impl Core {
@@ -120,7 +153,24 @@ impl Core {
             return Ok(false);
         };
         self.show(&segments, seen);
-        if segments.iter().all(|segment| segment.dead_bytes == 0) {
+        let least = self.options.segment_bytes / MIN_SHARE;
+        let now_ms = self.clock.now().timestamp_millis();
+        let known = std::mem::take(&mut seen.dying);
+        let dying = segments.iter().filter(|s| s.dead_bytes > least);
+        seen.dying = dying
+            .map(|segment| {
+                let mut dying = known.get(&segment.id).copied().unwrap_or(Dying {
+                    dead_bytes: segment.dead_bytes,
+                    since_ms: now_ms,
+                    changed_ms: now_ms,
+                });
+                if dying.dead_bytes != segment.dead_bytes {
+                    (dying.dead_bytes, dying.changed_ms) = (segment.dead_bytes, now_ms);
+                }
+                (segment.id, dying)
+            })
+            .collect();
+        if seen.dying.is_empty() {
             return Ok(false);
         }
         let sizes = self.sizes();
@@ -129,8 +179,8 @@ impl Core {
             segment.dead_bytes.saturating_mul(100) / size.max(1)
         };
         let worth = |segment: &SegmentMeta| {
-            segment.dead_bytes > self.options.segment_bytes / MIN_SHARE
-                && share(segment) >= u64::from(self.options.reclaim_percent)
+            let dying = seen.dying.get(&segment.id);
+            dying.is_some_and(|dying| dying.is_due(share(segment), now_ms, &self.options))
         };
         let most = sealed
             .iter()
@@ -140,9 +190,12 @@ impl Core {
             self.rewrite(segment.id, Vec::new()).await?;
             return Ok(true);
         }
-        let age_ms = self.clock.now().timestamp_millis() - open.start_time_ms;
-        let old = age_ms >= self.options.segment_interval.as_millis() as i64;
-        if old && worth(open) {
+        let old = self
+            .options
+            .segment_interval
+            .min(self.options.reclaim_delay);
+        let age_ms = now_ms.saturating_sub(open.start_time_ms);
+        if age_ms >= old.as_millis() as i64 && worth(open) {
             // No append may come to roll it.
             self.commit_own(vec![Change::Seal { segment: open.id }])
                 .await?;
@@ -152,7 +205,7 @@ impl Core {
     }
 
     /// Bytes of the files of each segment.
-    fn sizes(&self) -> HashMap<u32, u64> {
+    pub(crate) fn sizes(&self) -> HashMap<u32, u64> {
         let manifest = self.db.manifest();
         let segments = manifest.segments().iter().filter_map(|segment| {
             let prefix = segment.prefix();
@@ -166,10 +219,10 @@ impl Core {
 
     fn show(&self, segments: &[SegmentMeta], seen: &mut Seen) {
         let dead_bytes: u64 = segments.iter().map(|segment| segment.dead_bytes).sum();
-        let manifest = self.db.manifest();
         let now_ms = self.clock.now().timestamp_millis();
-        let same_files = manifest.id() == seen.manifest;
+        let same_files = self.db.version() == seen.manifest;
         if !same_files {
+            let manifest = self.db.manifest();
             let all = manifest.segments().iter().flat_map(layout::all_sources);
             let sources: HashSet<SourceId> = all.collect();
             if !seen.sources.is_subset(&sources) {
@@ -263,6 +316,7 @@ impl Core {
         }
         // The engine tells of it an instant before it shows it.
         self.pause(1).await?;
+        self.segments.rewritten();
         let left = self.sizes().get(&segment).copied().unwrap_or_default();
         let reclaimed = size.saturating_sub(left);
         tracing::debug!(segment, size, left, "rewrote a segment");
@@ -290,15 +344,7 @@ impl Core {
             return Ok(());
         }
         let open = self.segments.last().map_or(0, |open| open.id);
-        let options = FlushOptions {
-            flush_type: FlushType::MemTable,
-        };
-        let Some(db) = self.db.writer() else {
-            let problem = "the store was opened for reading";
-            return Err(Error::new(ErrorKind::Invalid, problem));
-        };
-        let flushed = db.flush_with_options(options).await;
-        flushed.map_err(|error| Error::engine("writing a segment out".into(), error))?;
+        self.write_memtable().await?;
         let mut known = self.reclaiming.written_out.lock();
         *known = open.max(*known);
         Ok(())
@@ -361,4 +407,32 @@ async fn smaller(
             ..directory
         })
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::DataUrl;
+
+    #[test]
+    fn a_segment_is_rewritten_when_no_more_of_it_dies() {
+        let mut options = Options::new(DataUrl::Memory);
+        options.reclaim_percent = 20;
+        options.reclaim_delay = std::time::Duration::from_millis(100);
+        let due = |share, since_ms, changed_ms| {
+            let dying = Dying {
+                dead_bytes: 1,
+                since_ms,
+                changed_ms,
+            };
+            dying.is_due(share, 1_000, &options)
+        };
+        assert!(due(20, 900, 900));
+        assert!(!due(20, 900, 901), "more has just died");
+        assert!(!due(99, 701, 950), "and goes on dying");
+        assert!(due(20, 700, 950), "it has waited for long");
+        assert!(!due(19, 0, 900), "too little");
+        assert!(due(5, 0, 700), "but it will not be more");
+        assert!(!due(4, 0, 0));
+    }
 }

@@ -64,6 +64,15 @@ impl Rows {
         }
     }
 
+    /// The version of the files that are read now.
+    pub(crate) fn version(&self) -> u64 {
+        let status = match self {
+            Self::Written(db) => db.subscribe(),
+            Self::Followed(reader) => reader.subscribe(),
+        };
+        status.borrow().current_manifest.id()
+    }
+
     /// The engine that writes, if this is it.
     pub(crate) fn writer(&self) -> Option<&Db> {
         match self {

@@ -4,6 +4,7 @@
 //! while a directory row names it, and dropped as a whole after that.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
@@ -15,6 +16,7 @@ use crate::layout::LiveSegments;
 pub(crate) struct Segments {
     by_id: RwLock<BTreeMap<u32, SegmentMeta>>,
     live: LiveSegments,
+    changes: AtomicU64,
 }
 
 impl Segments {
@@ -24,6 +26,7 @@ impl Segments {
         Self {
             by_id: RwLock::new(found.into_iter().map(|s| (s.id, s)).collect()),
             live,
+            changes: AtomicU64::new(0),
         }
     }
 
@@ -53,8 +56,21 @@ impl Segments {
         self.by_id.read().values().copied().collect()
     }
 
+    /// How often one was removed or rewritten. What was in one may have been moved to another before:
+    /// whoever found this changed during a lookup may have looked where nothing is any more.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// One was rewritten.
+    pub(crate) fn rewritten(&self) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
+    }
+
     /// Forgets a segment whose removal is durable: its files may go.
     pub(crate) fn remove(&self, id: u32) {
+        // First: until then, those who look find what is in it.
+        self.changes.fetch_add(1, Ordering::AcqRel);
         self.by_id.write().remove(&id);
         self.live.remove(id);
     }

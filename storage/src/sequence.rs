@@ -20,7 +20,13 @@ impl Log {
             Ok(offset) => return Ok(offset),
             Err(bounds) => bounds.start_offset,
         };
-        let offset = offset_at(inner, sequence).await?;
+        let offset = loop {
+            let places = inner.core.places();
+            let offset = offset_at(inner, sequence).await?;
+            if places == inner.core.places() {
+                break offset;
+            }
+        };
         let end_offset = self.bounds().end_offset;
         Ok(offset.unwrap_or(end_offset).max(start_offset))
     }
@@ -39,7 +45,16 @@ impl Log {
         if inner.is_dense() {
             return Ok(to - from);
         }
-        Ok(records_before(inner, to).await? - records_before(inner, from).await?)
+        loop {
+            let places = inner.core.places();
+            let (below, before) = (
+                records_before(inner, to).await?,
+                records_before(inner, from).await?,
+            );
+            if places == inner.core.places() {
+                return Ok(below.saturating_sub(before));
+            }
+        }
     }
 }
 
@@ -87,7 +102,9 @@ async fn records_before(log: &Arc<Inner>, offset: u64) -> Result<u64> {
     let Some(segment) = core.segments.get(directory.segment) else {
         return Ok(records);
     };
-    if let Some(index) = lookup::last_index_before(core, key, &segment, offset).await? {
+    if let Some(index) = lookup::last_index_before(core, key, &segment, offset).await?
+        && index.last_offset >= directory.first_offset
+    {
         records = index.records;
         sequence = index.last_sequence + 1;
     }

@@ -16,6 +16,7 @@ use crate::ahead::Ahead;
 use crate::commit::Committer;
 use crate::key::{Directory, LogKey, LogState, Row};
 use crate::log::Inner as LogInner;
+use crate::merge::Merging;
 use crate::object_store::LocalDirectory;
 use crate::open::{self, Home, Opened};
 use crate::pace::PacedClock;
@@ -71,6 +72,7 @@ pub(crate) struct Core {
     /// Who has entries waiting that were read ahead.
     pub(crate) ahead: Ahead,
     pub(crate) reclaiming: Reclaiming,
+    pub(crate) merging: Merging,
     pub(crate) queue: CommitQueue,
     /// One past the highest sequence that is durable and published.
     pub(crate) durable: watch::Sender<u64>,
@@ -113,6 +115,39 @@ impl Core {
     /// Bytes of the files of the write-ahead log, if there are any.
     pub(crate) fn wal_bytes(&self) -> Option<u64> {
         self.wal.as_ref().map(FileWal::bytes)
+    }
+
+    /// Where entries lie: the same number before and after a lookup of several steps says that none of
+    /// them looked into a segment out of which entries had been moved.
+    pub(crate) fn places(&self) -> u64 {
+        match self.db.writer() {
+            Some(_) => self.segments.changes(),
+            None => self.db.version(),
+        }
+    }
+
+    /// Opens a log; a removed one too if `removed`, to clear up after it.
+    pub(crate) async fn open_log(self: &Arc<Self>, key: LogKey, removed: bool) -> Result<Log> {
+        let stripe = key
+            .plain()
+            .iter()
+            .fold(0usize, |h, &b| h.wrapping_mul(31).wrapping_add(b.into()));
+        let _opening = self.opening[stripe % STRIPES].lock().await;
+        if let Some(log) = self.logs.get(key.plain()).and_then(|log| log.upgrade()) {
+            return Ok(Log::new(log));
+        }
+        let writer = lookup::load(self, &key).await?;
+        if writer.removed && !removed {
+            let problem = format!(
+                "log {:?} was removed; its key cannot be used again",
+                key.plain()
+            );
+            return Err(Error::new(ErrorKind::Invalid, problem));
+        }
+        let log = Arc::new(LogInner::new(Arc::clone(self), key, writer));
+        self.logs
+            .insert(log.key.plain().clone(), Arc::downgrade(&log));
+        Ok(Log::new(log))
     }
 
     /// Takes a log off the table if no handle on it is left.
@@ -176,6 +211,7 @@ impl Store {
             clock,
             segments,
             reclaiming: Reclaiming::new(rewrites),
+            merging: Merging::default(),
             recovered,
         });
         core.reclaiming.rewrites.belong_to(&core);
@@ -216,7 +252,7 @@ impl Store {
             inner: Arc::new(Inner { core }),
         };
         for key in pending {
-            let log = store.open_log(LogKey::new(key)?, true).await?;
+            let log = store.core().open_log(LogKey::new(key)?, true).await?;
             // Fails only if the task has panicked.
             let _ = clearing.send(log);
         }
@@ -261,6 +297,7 @@ impl Store {
             clock,
             segments: followed.segments,
             reclaiming: Reclaiming::default(),
+            merging: Merging::default(),
             recovered: Recovered::default(),
         });
         tokio::spawn(follow::refresh(Arc::downgrade(&core), followed.status));
@@ -303,33 +340,8 @@ impl Store {
         if let Some(log) = self.core().logs.get(key).and_then(|log| log.upgrade()) {
             return Ok(Log::new(log));
         }
-        self.open_log(LogKey::new(Bytes::copy_from_slice(key))?, false)
-            .await
-    }
-
-    /// Opens a log; a removed one too if `removed`, to clear up after it.
-    async fn open_log(&self, key: LogKey, removed: bool) -> Result<Log> {
-        let core = self.core();
-        let stripe = key
-            .plain()
-            .iter()
-            .fold(0usize, |h, &b| h.wrapping_mul(31).wrapping_add(b.into()));
-        let _opening = core.opening[stripe % STRIPES].lock().await;
-        if let Some(log) = core.logs.get(key.plain()).and_then(|log| log.upgrade()) {
-            return Ok(Log::new(log));
-        }
-        let writer = lookup::load(core, &key).await?;
-        if writer.removed && !removed {
-            let problem = format!(
-                "log {:?} was removed; its key cannot be used again",
-                key.plain()
-            );
-            return Err(Error::new(ErrorKind::Invalid, problem));
-        }
-        let log = Arc::new(LogInner::new(Arc::clone(core), key, writer));
-        core.logs
-            .insert(log.key.plain().clone(), Arc::downgrade(&log));
-        Ok(Log::new(log))
+        let key = LogKey::new(Bytes::copy_from_slice(key))?;
+        self.core().open_log(key, false).await
     }
 
     /// The keys of all logs that start with `prefix` and hold entries, in order.
@@ -460,6 +472,20 @@ impl Store {
             // Copies, so that a small row does not hold the block it was read in.
             let key = Bytes::copy_from_slice(&Row::decode(&key)?);
             found.push((key, Bytes::copy_from_slice(&value)));
+        }
+        Ok(found)
+    }
+
+    /// The keys of all rows whose key starts with `prefix`, in order, as they are durable.
+    ///
+    /// # Errors
+    /// As [`Log::read`].
+    pub async fn row_keys(&self, prefix: &[u8]) -> Result<Vec<Bytes>> {
+        let failed = |error| Error::engine("reading rows".into(), error);
+        let mut rows = self.scan(Row::key(prefix)).await?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next().await.map_err(failed)? {
+            found.push(Bytes::copy_from_slice(&Row::decode(&row.key)?));
         }
         Ok(found)
     }

@@ -70,7 +70,18 @@ impl Log {
     /// # Errors
     /// As [`Log::read`].
     pub async fn first_timestamp(&self) -> Result<Option<i64>> {
-        let (bounds, log) = (self.bounds(), self.inner());
+        let core = &self.inner().core;
+        loop {
+            let places = core.places();
+            let first = self.first_timestamp_at(self.bounds()).await?;
+            if places == core.places() {
+                return Ok(first);
+            }
+        }
+    }
+
+    async fn first_timestamp_at(&self, bounds: Bounds) -> Result<Option<i64>> {
+        let log = self.inner();
         for window in windows(log, &bounds).await? {
             let Some(segment) = log.core.segments.get(window.segment) else {
                 continue;

@@ -43,6 +43,16 @@ pub(crate) struct Dead {
     /// Where the log started then, and whether it was removed.
     pub(crate) start_offset: u64,
     pub(crate) removed: bool,
+    /// Where it ended then, and the segment of its last row.
+    pub(crate) end_offset: u64,
+    pub(crate) last: Option<u32>,
+}
+
+impl Dead {
+    /// Whether nothing is to be counted or cleared away.
+    pub(crate) fn is_nothing(&self) -> bool {
+        !self.removed && self.directories.is_empty() && self.bytes.is_empty()
+    }
 }
 
 /// What the rewriting of a segment came to.
@@ -52,6 +62,33 @@ pub(crate) struct Rewrote {
     pub(crate) dead_bytes: u64,
     /// Rows of logs whose entries became smaller, as they are now.
     pub(crate) directories: Vec<(Log, Directory)>,
+}
+
+/// Entries of a log on their way from a sealed segment to the one before it.
+#[derive(Clone, Debug)]
+pub(crate) struct Moved {
+    /// The row of the segment that they leave, as it is.
+    pub(crate) from: Directory,
+    /// The row of the segment that they come to, as it will be.
+    pub(crate) to: Directory,
+    /// The row of what stays, if anything does.
+    pub(crate) rest: Option<Directory>,
+    /// Entry and index rows, as they will be.
+    pub(crate) rows: Vec<(Bytes, Bytes)>,
+    /// Payload bytes of the entries.
+    pub(crate) payload_bytes: u64,
+}
+
+impl Moved {
+    /// Whether the log has entries in the segment that these come to.
+    pub(crate) fn joins(&self) -> bool {
+        self.to.first_offset != self.from.first_offset
+    }
+
+    fn bytes(&self) -> usize {
+        let rows = self.rows.iter();
+        rows.map(|(key, value)| key.len() + value.len()).sum()
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -92,6 +129,15 @@ pub(crate) enum Change {
         segment: u32,
         rewrote: Rewrote,
     },
+    /// The store's own: entries change their segment.
+    Move {
+        log: Log,
+        moved: Box<Moved>,
+    },
+    /// The store's own: everything was moved out of these, and what was moved is in files.
+    DropEmptied {
+        segments: Vec<u32>,
+    },
 }
 
 impl Change {
@@ -104,7 +150,9 @@ impl Change {
             | Self::Clear { .. }
             | Self::Seal { .. }
             | Self::KeepEnd { .. }
-            | Self::Rewrote { .. } => None,
+            | Self::Rewrote { .. }
+            | Self::Move { .. }
+            | Self::DropEmptied { .. } => None,
         }
     }
 
@@ -114,12 +162,14 @@ impl Change {
             Self::Append { entry, .. } => entry.payload.len(),
             Self::PutRow { key, value } => key.len() + value.len(),
             Self::DeleteRow { key } => key.len(),
+            Self::Move { moved, .. } => moved.bytes(),
             Self::Trim { .. }
             | Self::Remove { .. }
             | Self::Clear { .. }
             | Self::Seal { .. }
             | Self::KeepEnd { .. }
-            | Self::Rewrote { .. } => 0,
+            | Self::Rewrote { .. }
+            | Self::DropEmptied { .. } => 0,
         }
     }
 }

@@ -359,7 +359,9 @@ pub const BROKER: &[Definition] = &[
     row("trestle.read.ahead.requests", Long, "64", Honoured, "Most requests of one connection that are read and not answered; past it its socket is not read.")
         .valid(AtLeast(1)),
     row("trestle.read.only", Boolean, "false", Honoured, "Whether to serve what another broker writes to the same data, and to write nothing."),
-    row("trestle.reclaim.percent", Int, "20", Honoured, "A segment is rewritten without its dead records once they are so much of it.")
+    row("trestle.reclaim.delay.ms", Long, "330000", Honoured, "A segment is rewritten when nothing more of it has died for so long, or after three times as long; it may die as a whole.")
+        .valid(AtLeast(0)),
+    row("trestle.reclaim.percent", Int, "20", Honoured, "A segment is rewritten without its dead records once they are so much of it; a quarter of that will do once nothing more dies.")
         .valid(Between(1, 100)),
     row("trestle.request.stall.ms", Long, "30000", Honoured, "A connection is closed when, in the middle of a request, nothing comes for so long.")
         .valid(AtLeast(1)),
@@ -369,6 +371,8 @@ pub const BROKER: &[Definition] = &[
         .valid(AtLeast(1)),
     row("trestle.segment.interval.ms", Long, "3600000", Honoured, "A segment is closed at the first append after this time, or by itself once enough of it is dead.")
         .valid(AtLeast(1)),
+    row("trestle.segments.max", Long, "2000", Honoured, "Past this many segments, neighbours are merged whatever their size; small ones are merged anyway.")
+        .valid(AtLeast(2)),
     row("trestle.strict.replication", Boolean, "false", Honoured, "Whether a replication factor above the number of brokers is refused, as Kafka does."),
     row("trestle.tail.bytes", Long, "67108864", Honoured, "Memory for recent records, over all partitions, so that consumers that keep up cause no read.")
         .valid(AtLeast(0)),

@@ -99,6 +99,8 @@ impl Cleaner {
     ) -> bool {
         self.known
             .retain(|(topic, _), _| image.topic_by_id(topic).is_some());
+        // Until what is planned for a segment is done there.
+        let _held = self.store.hold_windows().await;
         let now = self.env.now();
         let (mut due, mut seal, mut dirty_bytes) = (Vec::new(), false, 0);
         for topic in image.topics.values() {

@@ -1,7 +1,9 @@
 //! Compaction (`cleanup.policy=compact`): the last record of each key stays, where it was.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
+use protocol_tests::calls::EARLIEST;
 use protocol_tests::records::batches;
 use protocol_tests::{Batch, Broker, Client, Codec, Record, codes, unique, wait_until};
 
@@ -186,6 +188,14 @@ fn more_keys_than_memory_take_several_passes() {
     );
 }
 
+fn table_bytes(directory: &Path) -> u64 {
+    let Ok(tables) = std::fs::read_dir(directory.join("db/compacted")) else {
+        return u64::MAX;
+    };
+    let sizes = tables.flatten().filter_map(|file| file.metadata().ok());
+    sizes.map(|metadata| metadata.len()).sum()
+}
+
 /// What a table made of the topic holds.
 fn table(client: &mut Client, topic: &str) -> BTreeMap<String, String> {
     let mut table = BTreeMap::new();
@@ -199,8 +209,8 @@ fn table(client: &mut Client, topic: &str) -> BTreeMap<String, String> {
     table
 }
 
-/// kill -9 in the middle of compaction, retention and deletion: nothing that lives is lost, nothing
-/// that was deleted comes back.
+/// kill -9 in the middle of compaction, retention, deletion and the merging of segments: nothing that
+/// lives is lost, nothing that was deleted comes back, and what is dead does not stay.
 #[test]
 fn a_kill_loses_nothing_and_brings_nothing_back() {
     let settings = [
@@ -212,6 +222,10 @@ fn a_kill_loses_nothing_and_brings_nothing_back() {
             "trestle.segment.bytes=200000",
             "--set",
             "trestle.memtable.bytes=100000",
+            "--set",
+            "trestle.reclaim.delay.ms=100",
+            "--set",
+            "trestle.segments.max=6",
             "--fsync",
             "false",
         ],
@@ -229,7 +243,8 @@ fn a_kill_loses_nothing_and_brings_nothing_back() {
     let rounds: usize = std::env::var("TRESTLE_CRASH_ROUNDS")
         .map_or(6, |rounds| rounds.parse().expect("a number of rounds"));
     let mut expected = BTreeMap::new();
-    let mut next = 0;
+    let (mut next, mut written_bytes) = (0, 0);
+    let mut deleted = Vec::new();
     for _ in 0..rounds {
         let doomed = unique("doomed");
         client.create_topic(&doomed, 1);
@@ -237,6 +252,7 @@ fn a_kill_loses_nothing_and_brings_nothing_back() {
             let key = format!("key {}", rand::random_range(0..40));
             next += 1;
             let value = format!("{next} {}", "x".repeat(rand::random_range(0..3_000)));
+            written_bytes += 4_000 + value.len();
             let written = match rand::random_range(0..4) {
                 0 => {
                     expected.remove(&key);
@@ -252,12 +268,22 @@ fn a_kill_loses_nothing_and_brings_nothing_back() {
             client.produce(&doomed, 0, Batch::noise(2_000));
         }
         client.delete_topic(&doomed);
+        deleted.push(doomed);
         let end = client.end_offset(&topic, 0);
+        let short_start = client.list_offset(&short, 0, EARLIEST).offset;
+        let short_end = client.end_offset(&short, 0);
         broker.kill();
         broker.restart();
         client = broker.connect();
         assert_eq!(client.end_offset(&topic, 0), end, "the end stays");
         assert_eq!(table(&mut client, &topic), expected);
+        let start = client.list_offset(&short, 0, EARLIEST).offset;
+        assert!(start >= short_start, "what was too old is back: {start}");
+        assert_eq!(client.end_offset(&short, 0), short_end);
+        for name in &deleted {
+            let described = client.describe_topic(name).error_code;
+            assert_eq!(described, codes::UNKNOWN_TOPIC_OR_PARTITION);
+        }
     }
     // In the end one record a key is left, and perhaps the last tombstones.
     wait_until("all is compacted", || {
@@ -265,5 +291,10 @@ fn a_kill_loses_nothing_and_brings_nothing_back() {
         let records = left(&mut client, &topic);
         let keys: std::collections::BTreeSet<_> = records.iter().map(|(_, key)| key).collect();
         records.len() == keys.len()
+    });
+    wait_until("the space of what is dead is back", || {
+        let left = table_bytes(&broker.data_directory());
+        // Forty records of 3,000 bytes, the open segment, and the store's own rows.
+        left < 600_000 && left < written_bytes as u64
     });
 }

@@ -134,6 +134,8 @@ fn space_comes_back_beside_what_lives() {
             "trestle.memtable.bytes=1000000",
             "--set",
             "trestle.upkeep.interval.ms=100",
+            "--set",
+            "trestle.reclaim.delay.ms=1000",
             "--fsync",
             "false",
         ],

@@ -4,8 +4,9 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::codec::{LogKey, put_prefix};
-use super::tag;
+use super::codec::{LogKey, malformed, put_prefix};
+use super::{PREFIX_LEN, tag};
+use crate::Result;
 
 /// A listing row.
 pub(crate) struct Listing;
@@ -16,6 +17,12 @@ impl Listing {
         put_prefix(&mut out, segment, tag::LISTING);
         out.put_slice(log.plain());
         out.freeze()
+    }
+
+    /// The key of the log that the row under `key` lists.
+    pub(crate) fn log(key: &[u8]) -> Result<LogKey> {
+        let plain = key.get(PREFIX_LEN..).unwrap_or_default();
+        LogKey::new(Bytes::copy_from_slice(plain)).map_err(|_| malformed("listing", key))
     }
 
     /// The start of all listing rows of `segment`.

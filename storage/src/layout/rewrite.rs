@@ -9,7 +9,7 @@
 //! A row has one version, for nothing is written twice into a segment, and all sources of a segment
 //! are rewritten together: what is dropped uncovers nothing.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, OnceLock, Weak};
 
 use async_trait::async_trait;
@@ -22,7 +22,9 @@ use slatedb::{
 };
 use tokio::sync::oneshot;
 
-use crate::key::{DataRow, EntryKey, LogKey, PackedValue, Packer, SYSTEM_SEGMENT, SegmentMeta};
+use crate::key::{
+    DataRow, EntryKey, LogKey, PackedValue, Packer, SYSTEM_SEGMENT, SegmentMeta, segment_prefix,
+};
 use crate::log::Entry;
 use crate::lookup;
 use crate::rewrite::{Rewriter, Rewritten};
@@ -57,6 +59,8 @@ struct Job {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rewrites {
     jobs: Arc<Mutex<BTreeMap<u32, Job>>>,
+    /// The segments that were being compacted when the scheduler last looked.
+    busy: Arc<Mutex<Option<HashSet<Bytes>>>>,
     core: Arc<OnceLock<Weak<Core>>>,
 }
 
@@ -90,6 +94,20 @@ impl Rewrites {
         if let Some(job) = self.jobs.lock().get_mut(&segment) {
             job.sources = sources;
         }
+    }
+
+    pub(super) fn set_busy(&self, busy: HashSet<Bytes>) {
+        *self.busy.lock() = Some(busy);
+    }
+
+    /// Whether none of these is being compacted, as one may be that a process of before began.
+    pub(crate) fn at_rest(&self, segments: &[u32]) -> bool {
+        let busy = self.busy.lock();
+        let is_busy = |id: &u32| match &*busy {
+            Some(busy) => busy.contains(&segment_prefix(*id)[..]),
+            None => true,
+        };
+        !segments.iter().any(is_busy)
     }
 
     /// The segments that are to be rewritten.

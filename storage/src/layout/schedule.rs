@@ -82,6 +82,8 @@ impl CompactionScheduler for Scheduler {
             .filter(|compaction| compaction.active())
             .collect();
         let busy: HashSet<&Bytes> = active.iter().map(|c| c.spec().segment()).collect();
+        self.rewrites
+            .set_busy(busy.iter().copied().cloned().collect());
         let segments: HashMap<u32, &Segment> = state
             .manifest()
             .segments()

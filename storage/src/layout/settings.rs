@@ -17,6 +17,9 @@ const CHECKPOINT_LIFETIME: Duration = Duration::from_secs(60);
 /// On S3, requests cost: nothing is looked for more often than this.
 const S3_UPKEEP: Duration = Duration::from_secs(15);
 
+/// However short the intervals, a busy machine may take so long for what they are counted for.
+const LEAST_RESTLESS: Duration = Duration::from_secs(30);
+
 /// How often upkeep is due while the store is written to.
 pub(crate) fn upkeep_interval(options: &Options) -> Duration {
     match options.data {
@@ -35,7 +38,7 @@ fn gc_interval(options: &Options) -> Duration {
 /// How long after the last write upkeep goes on at its pace: long enough for what that write replaced
 /// to be compacted, to age and to be removed.
 pub(crate) fn restless(options: &Options) -> Duration {
-    gc_interval(options) * 4
+    (gc_interval(options) * 4).max(LEAST_RESTLESS)
 }
 
 /// How often the manifest is polled for changes by others; no other interval is as short, by which

@@ -57,6 +57,7 @@ fn options(directory: &tempfile::TempDir) -> Options {
     options.index_interval_bytes = 5_000;
     options.wal_file_bytes = 50_000;
     options.upkeep_interval = Duration::from_millis(20);
+    options.reclaim_delay = Duration::from_millis(100);
     options
 }
 

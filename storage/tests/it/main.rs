@@ -6,6 +6,7 @@ mod crash;
 mod follow;
 mod growth;
 mod logdb;
+mod merge;
 mod model;
 mod reclaim;
 mod s3;

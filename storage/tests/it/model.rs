@@ -1,10 +1,11 @@
 //! Random operations on a store and on a model of it that cannot be wrong.
 //!
 //! Sizes are small, so that segments roll, memtables are written out, rows are compacted and segments
-//! are dropped all the time; the store is closed and opened again, or left as a killed process leaves
+//! are rewritten, merged and dropped all the time; the store is closed and opened again, or left as a killed process leaves
 //! it, in between.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -13,7 +14,9 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
-use trestle_storage::{Entry, EntryFormat, Log, NewEntry, Options, ReadLimit, Store, WriteSet};
+use trestle_storage::{
+    Entry, EntryFormat, Log, NewEntry, Options, ReadLimit, Rewriter, Rewritten, Store, WriteSet,
+};
 
 use crate::stored;
 use crate::support::{clock, commit, in_directory, read_all};
@@ -74,15 +77,22 @@ struct World {
     next_name: u32,
 }
 
-fn options(directory: &tempfile::TempDir) -> Options {
+fn options(directory: &tempfile::TempDir, seed: u64) -> Options {
     let mut options = in_directory(directory);
     options.segment_bytes = 60_000;
     options.memtable_bytes = 100_000;
     options.index_interval_bytes = 3_000;
-    options.tail_bytes = 20_000;
+    options.tail_bytes = if rewrites(seed) { 1 } else { 20_000 };
     options.wal_file_bytes = 100_000;
     options.upkeep_interval = Duration::from_millis(20);
+    options.reclaim_delay = Duration::from_millis(10);
+    options.max_segments = 5;
     options
+}
+
+/// Whether entries are rewritten: then none are kept in memory, where they stay as they were.
+fn rewrites(seed: u64) -> bool {
+    seed.is_multiple_of(2)
 }
 
 impl World {
@@ -218,6 +228,42 @@ impl World {
         Ok(())
     }
 
+    /// Has a sealed window of a log rewritten; what becomes of an entry depends on its place and size.
+    async fn rewrite(&mut self, store: &Store) -> Result<()> {
+        let name = self.a_log();
+        let log = store.log(name.as_bytes()).await?;
+        let held = store.hold_windows().await;
+        let windows = log.windows().await?;
+        let sealed: Vec<_> = windows.iter().filter(|window| window.sealed).collect();
+        if sealed.is_empty() {
+            return Ok(());
+        }
+        let window = sealed[self.rng.random_range(0..sealed.len())];
+        let sieve = Sieve(self.rng.random_range(2..9));
+        let rewriter: Arc<dyn Rewriter> = Arc::new(sieve);
+        store
+            .rewrite(window.segment, vec![(log.clone(), rewriter)])
+            .await?;
+        drop(held);
+        let model = self.logs.get_mut(&name).context("a known log")?;
+        let start_offset = model.start_offset;
+        model.entries.retain_mut(|entry| {
+            let here = (window.first_offset..window.end_offset).contains(&entry.first_offset);
+            if !here || entry.end_offset <= start_offset {
+                return true;
+            }
+            match sieve.of(entry.first_offset, &entry.payload) {
+                Rewritten::Keep => true,
+                Rewritten::Drop => false,
+                Rewritten::Replace(payload) => {
+                    entry.payload = payload;
+                    true
+                }
+            }
+        });
+        Ok(())
+    }
+
     async fn read_some(&mut self, store: &Store) -> Result<()> {
         let name = self.a_log();
         let model = self.logs[&name].clone();
@@ -327,6 +373,27 @@ impl World {
     }
 }
 
+/// Drops some entries, and makes others shorter.
+#[derive(Clone, Copy)]
+struct Sieve(u64);
+
+impl Sieve {
+    fn of(self, first_offset: u64, payload: &Bytes) -> Rewritten {
+        match first_offset % self.0 {
+            _ if payload.len() < 2 => Rewritten::Keep,
+            0 => Rewritten::Drop,
+            1 => Rewritten::Replace(payload.slice(..payload.len() / 2)),
+            _ => Rewritten::Keep,
+        }
+    }
+}
+
+impl Rewriter for Sieve {
+    fn rewrite(&self, entry: &Entry) -> Rewritten {
+        self.of(entry.first_offset, &entry.payload)
+    }
+}
+
 fn limit(max_bytes: usize) -> ReadLimit {
     ReadLimit {
         end_offset: u64::MAX,
@@ -372,7 +439,7 @@ fn run(seed: u64, lives: usize, steps: usize) -> Result<()> {
         let killed = world.rng.random_bool(0.5);
         runtime
             .block_on(async {
-                let store = Store::open(options(&directory), clock()).await?;
+                let store = Store::open(options(&directory, seed), clock()).await?;
                 ensure!(
                     store.durable_sequence() >= world.sequence,
                     "sequences go back"
@@ -387,7 +454,10 @@ fn run(seed: u64, lives: usize, steps: usize) -> Result<()> {
                     let done = match world.rng.random_range(0..20) {
                         0 => world.trim(&store).await,
                         1 if world.rng.random_bool(0.3) => world.remove(&store).await,
-                        2..10 => world.append(&store).await,
+                        2 if rewrites(seed) && world.rng.random_bool(0.3) => {
+                            world.rewrite(&store).await
+                        }
+                        3..11 => world.append(&store).await,
                         _ => world.read_some(&store).await,
                     };
                     done.with_context(|| format!("step {step}"))?;

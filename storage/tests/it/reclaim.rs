@@ -7,10 +7,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use trestle_storage::{
-    Entry, EntryFormat, Log, NewEntry, Options, ReadLimit, Rewriter, Rewritten, Store, WriteSet,
+    Entry, EntryFormat, Log, LogRead, NewEntry, Options, ReadLimit, Rewriter, Rewritten, Store,
+    WriteSet,
 };
 
-use crate::support::{NO_LIMIT, append, clock, commit, entry, in_directory, read_all};
+use crate::support::{NO_LIMIT, View, append, clock, commit, entry, in_directory, read_all};
 use crate::wait;
 
 fn options(directory: &tempfile::TempDir) -> Options {
@@ -21,6 +22,7 @@ fn options(directory: &tempfile::TempDir) -> Options {
     options.wal_file_bytes = 50_000;
     options.tail_bytes = 1;
     options.upkeep_interval = Duration::from_millis(20);
+    options.reclaim_delay = Duration::from_millis(100);
     options
 }
 
@@ -137,6 +139,40 @@ async fn an_idle_store_gives_back_what_its_open_segment_holds() -> Result<()> {
     commit(&store, write_set).await?;
     shrinks_to(directory.path(), 600_000).await?;
     is_whole(&kept, "kept", 0, 200).await?;
+    store.close().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_expires_bit_by_bit_is_not_rewritten() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let mut options = options(&directory);
+    options.segment_bytes = 200_000;
+    options.reclaim_delay = Duration::from_secs(60);
+    let store = Store::open(options, clock()).await?;
+    let log = store.log(b"log").await?;
+    let view = View::of(&store);
+    for end in 1..=100u64 {
+        fill(&store, &log, "log", 20).await?;
+        let mut write_set = WriteSet::new();
+        // A fifth of a segment at a time.
+        write_set.trim(&log, (20 * end).saturating_sub(100));
+        commit(&store, write_set).await?;
+        let runs = view.tree().segments;
+        let runs = runs.iter().filter(|files| files.segment_id > 0);
+        ensure!(
+            runs.map(|files| files.runs).sum::<usize>() == 0,
+            "rewritten"
+        );
+    }
+    shrinks_to(directory.path(), 900_000).await?;
+    let runs = view.tree().segments;
+    let runs = runs.iter().filter(|files| files.segment_id > 0);
+    ensure!(
+        runs.map(|files| files.runs).sum::<usize>() == 0,
+        "rewritten"
+    );
+    is_whole(&log, "log", 1_900, 2_000).await?;
     store.close().await?;
     Ok(())
 }

@@ -191,6 +191,28 @@ impl Found {
         Ok(())
     }
 
+    /// The rows that a directory row leads to, and whether any of them were rewritten. Others are dead, or
+    /// were moved and lie in their new place too.
+    fn living<'a>(
+        &self,
+        segment: u32,
+        log: &[u8],
+        rows: &'a [Row],
+    ) -> Result<(Vec<&'a Row>, bool)> {
+        let (mut living, mut rewritten) = (Vec::new(), false);
+        let directories = self.directories.get(log).map_or(&[][..], |rows| &rows[..]);
+        for (at, (first_offset, value)) in directories.iter().enumerate() {
+            if u32_at(value, 0)? != segment {
+                continue;
+            }
+            rewritten |= value.len() > 36;
+            let end = directories.get(at + 1).map_or(u64::MAX, |next| next.0);
+            let within = |row: &&Row| (*first_offset..end).contains(&row.first_offset);
+            living.extend(rows.iter().filter(within));
+        }
+        Ok((living, rewritten))
+    }
+
     fn check(&self) -> Result<()> {
         ensure!(self.format == Some(1), "no format");
         let open = self.segments.keys().last().copied();
@@ -209,7 +231,23 @@ impl Found {
                     self.listings.contains(&(segment, unescaped(log))),
                     "a log not listed"
                 );
+                // What rewriting took out of the segment.
+                let rewritten = if value.len() > 36 {
+                    u64_at(value, 36)?
+                } else {
+                    0
+                };
                 if *first_offset < start {
+                    totals = None;
+                    continue;
+                }
+                if rewritten > 0 {
+                    let before = (u64_at(value, 12)?, u64_at(value, 20)?);
+                    ensure!(
+                        totals.is_none_or(|totals| totals == before),
+                        "{totals:?} is not {before:?}"
+                    );
+                    totals = None;
                     continue;
                 }
                 let rows = self
@@ -217,13 +255,11 @@ impl Found {
                     .get(&(segment, log.clone()))
                     .context("no entries")?;
                 // What was cleared out of the open segment may still lie before.
-                let rows: Vec<_> = rows
-                    .iter()
-                    .filter(|r| r.first_offset >= *first_offset)
-                    .collect();
+                let (rows, _) = self.living(segment, log, rows)?;
                 let first = rows
                     .first()
                     .context("no entries from the first offset on")?;
+                ensure!(rows.iter().all(|row| row.first_offset >= *first_offset));
                 ensure!(first.first_offset == *first_offset, "another first offset");
                 ensure!(
                     first.first_sequence == u64_at(value, 4)?,
@@ -255,6 +291,7 @@ impl Found {
         }
         let mut taken: Vec<(u64, u64)> = Vec::new();
         for ((segment, log), rows) in &self.entries {
+            let (rows, rewritten) = self.living(*segment, log, rows)?;
             for pair in rows.windows(2) {
                 ensure!(
                     pair[0].last_sequence < pair[1].first_sequence,
@@ -269,10 +306,8 @@ impl Found {
                 rows.iter()
                     .map(|row| (row.first_sequence, row.last_sequence)),
             );
-            // Of a log that is gone from here, index rows may outlive their entries.
-            let is_here = |value: &Vec<u8>| u32_at(value, 0).is_ok_and(|at| at == *segment);
-            let rows_of_log = self.directories.get(log);
-            let lives = rows_of_log.is_some_and(|rows| rows.iter().any(|(_, v)| is_here(v)));
+            // Of what is gone from here, index rows may outlive their entries.
+            let first = rows.first().map(|row| row.first_offset);
             for (offset, value) in self
                 .index
                 .get(&(*segment, log.clone()))
@@ -280,7 +315,9 @@ impl Found {
                 .flatten()
             {
                 let at = rows.iter().position(|row| row.end_offset == offset + 1);
-                if !lives || at.is_none() && *offset < self.starts.get(log).copied().unwrap_or(0) {
+                let start = self.starts.get(log).copied().unwrap_or(0);
+                let gone = rewritten || first.is_none_or(|first| *offset < first.max(start));
+                if at.is_none() && gone {
                     continue;
                 }
                 let at = at.context("an index row of no entry")?;

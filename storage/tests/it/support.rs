@@ -7,7 +7,8 @@ use bytes::Bytes;
 use slatedb_common::clock::{DefaultSystemClock, SystemClock};
 use tokio::sync::oneshot;
 use trestle_storage::{
-    Committed, DataUrl, Entry, EntryFormat, Log, NewEntry, Options, ReadLimit, Store, WriteSet,
+    Committed, DataUrl, Entry, EntryFormat, Log, LogRead, LogView, NewEntry, Options, ReadLimit,
+    ReadVisibility, Store, WriteSet,
 };
 
 pub(crate) fn clock() -> Arc<dyn SystemClock> {
@@ -22,6 +23,21 @@ pub(crate) fn in_directory(directory: &tempfile::TempDir) -> Options {
     let mut options = Options::new(DataUrl::File(directory.path().join("store")));
     options.fsync = false;
     options
+}
+
+/// What a store consists of.
+pub(crate) struct View(LogView);
+
+impl View {
+    pub(crate) fn of(store: &Store) -> Self {
+        Self(LogView::new(store.clone(), ReadVisibility::Remote))
+    }
+}
+
+impl LogRead for View {
+    fn view(&self) -> &LogView {
+        &self.0
+    }
 }
 
 /// Commits and waits until it is durable.

@@ -25,3 +25,25 @@ pub(crate) async fn until<T, S: Debug>(
         }
     }
 }
+
+/// For conditions that take waiting to look at.
+pub(crate) struct Deadline(Instant);
+
+impl Deadline {
+    pub(crate) fn new() -> Self {
+        Self(Instant::now() + DEADLINE)
+    }
+
+    /// Waits before another look, or fails with what was seen when there is no time left.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the pause between two looks at real files"
+    )]
+    pub(crate) async fn pause<S: Debug>(&self, seen: &S) -> Result<()> {
+        if Instant::now() >= self.0 {
+            bail!("still {seen:?}");
+        }
+        tokio::time::sleep(PAUSE).await;
+        Ok(())
+    }
+}

@@ -159,6 +159,7 @@ fn kills_during_upkeep_lose_nothing_and_leave_nothing() {
         "trestle.wal.file.bytes=1048576",
         "trestle.segment.bytes=4194304",
         "trestle.upkeep.interval.ms=100",
+        "trestle.reclaim.delay.ms=500",
     ];
     let arguments: Vec<&str> = settings
         .iter()
