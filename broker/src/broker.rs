@@ -24,7 +24,7 @@ use crate::http;
 use crate::metadata::Controller;
 use crate::metrics::Metrics;
 use crate::net::{self, Bound};
-use crate::partition::{Cleaner, CleanerLimits, Partitions, Retention};
+use crate::partition::{Cleaner, CleanerLimits, Partitions, Retention, sweep};
 use crate::placement::Placement;
 
 /// Pause between attempts to open a store that closed.
@@ -432,10 +432,16 @@ async fn follow_images(rooms: Arc<Rooms>) {
     }
 }
 
-/// Enforces retention, once an interval.
+/// Clears up after topics that are gone, and enforces retention, once an interval.
 async fn retain(rooms: Arc<Rooms>) {
     let mut most = rooms.config.initial_task_delay;
     let mut retention = Retention::default();
+    let swept = sweep(&rooms.store, || rooms.metadata.image()).await;
+    match swept {
+        Ok(0) => {}
+        Ok(rows) => tracing::debug!(rows, "deleted what topics that are gone had left"),
+        Err(error) => tracing::debug!(%error, "what topics that are gone had left stays"),
+    }
     while rooms
         .pause(|config| config.retention_check_interval.min(most))
         .await

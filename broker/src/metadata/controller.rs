@@ -541,10 +541,9 @@ impl Task {
                     .map(|key| {
                         let store = self.store.clone();
                         async move {
-                            let (state, further) = rows::partition_state_keys(&key);
-                            let mut left = vec![state];
-                            let further = store.rows(&further).await?;
-                            left.extend(further.into_iter().map(|(key, _)| key));
+                            let mut left = store.row_keys(&log_rows::aborted(&key)).await?;
+                            left.push(log_rows::checkpoint(&key));
+                            left.push(log_rows::clean(&key));
                             Ok::<_, StorageError>((store.log(&key).await?, left))
                         }
                     })
@@ -553,7 +552,6 @@ impl Task {
                     .await?;
                 for (log, left) in found {
                     draft.write_set.remove(&log);
-                    draft.delete_row(log_rows::clean(log.key()));
                     draft.bytes += log.key().len();
                     left.into_iter().for_each(|key| draft.delete_row(key));
                 }

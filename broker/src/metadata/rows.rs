@@ -90,17 +90,6 @@ pub(super) fn past_name_key(name: &str) -> Bytes {
     [PAST_NAME_PREFIX, name].concat().into()
 }
 
-/// Key of the row, and start of the keys of the rows, in which the partition room keeps its state of
-/// the log `log_key`. They go with the topic.
-pub(super) fn partition_state_keys(log_key: &[u8]) -> (Bytes, Bytes) {
-    let length = u16::try_from(log_key.len()).unwrap_or(u16::MAX);
-    let aborted = [b"aborted/", &length.to_be_bytes()[..], log_key];
-    (
-        [b"partition/", log_key].concat().into(),
-        aborted.concat().into(),
-    )
-}
-
 /// Value of the cluster row.
 pub(super) fn encode_cluster(cluster_id: &str) -> Bytes {
     let mut out = vec![CLUSTER_FORMAT];

@@ -27,10 +27,6 @@ use crate::types::{LeaderEpoch, Offset, Timestamp, TopicId};
 /// Bytes read at a time while state is rebuilt or a log is searched.
 const SCAN_BYTES: usize = 1 << 20;
 
-/// Namespace of aborted transactions; the length of a log's key (u16), the key, and the offset of the
-/// marker (u64) follow, all big-endian.
-const ABORTED_ROWS: &[u8] = b"aborted/";
-
 /// Where a partition starts and ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Offsets {
@@ -277,7 +273,7 @@ impl Partition {
     }
 
     async fn load_aborted(&self) -> Result<Aborted, Error> {
-        let prefix = aborted_prefix(&self.log);
+        let prefix = log_rows::aborted(self.log.key());
         let mut aborted = Aborted::default();
         for (key, value) in self.store.rows(&prefix).await? {
             let offset = key[prefix.len()..].try_into().map(u64::from_be_bytes);
@@ -482,10 +478,16 @@ impl Partition {
         }
         let mut index = self.aborted.write();
         for gone in index.trim(log_start) {
-            write_set.delete_row(aborted_key(&self.log, gone.last_offset));
+            write_set.delete_row(log_rows::aborted_at(
+                self.log.key(),
+                from_offset(gone.last_offset),
+            ));
         }
         if let Some(aborted) = aborted {
-            write_set.put_row(aborted_key(&self.log, offset), aborted.encode());
+            write_set.put_row(
+                log_rows::aborted_at(self.log.key(), from_offset(offset)),
+                aborted.encode(),
+            );
             index.push(aborted);
         }
         drop(index);
@@ -631,17 +633,6 @@ impl Partition {
         };
         self.log.read(offset, limit).await
     }
-}
-
-fn aborted_prefix(log: &Log) -> Vec<u8> {
-    let length = u16::try_from(log.key().len()).unwrap_or(u16::MAX);
-    [ABORTED_ROWS, &length.to_be_bytes(), log.key()].concat()
-}
-
-fn aborted_key(log: &Log, marker_offset: Offset) -> Bytes {
-    let mut key = aborted_prefix(log);
-    key.extend(from_offset(marker_offset).to_be_bytes());
-    key.into()
 }
 
 fn checkpoint_key(log: &Log) -> Bytes {
