@@ -40,6 +40,8 @@ struct Cursor {
     waiting: VecDeque<Entry>,
     /// Where entries lay when the place was found.
     places: u64,
+    /// Below this offset, no further segment follows those ahead.
+    known_to: u64,
 }
 
 /// Where the latest reads of a log left off, by the offset that goes on.
@@ -144,7 +146,7 @@ async fn read_at(
             collector.limit.max_bytes = wanted.saturating_add(AHEAD_BYTES);
         }
         while cursor.read(log, &mut collector, appended_bytes).await? {
-            match cursor.next_segment(log, limit.end_offset).await? {
+            match cursor.next_segment(log, limit.end_offset) {
                 Some(next) => cursor = next,
                 None => break,
             }
@@ -169,11 +171,20 @@ impl Cursor {
     /// The place of the entry that contains `offset`, or the next; `None` if the log holds nothing.
     async fn at(log: &Inner, offset: u64, places: u64) -> Result<Option<Self>> {
         let (core, key) = (&*log.core, &log.key);
-        let Some(directory) = lookup::directory_at(core, key, offset).await? else {
-            return Ok(None);
+        let mut rows = loop {
+            let Some(directory) = lookup::directory_at(core, key, offset).await? else {
+                return Ok(None);
+            };
+            let first_offset = directory.first_offset;
+            let rows = lookup::directories_from(core, key, first_offset, SEGMENTS_AHEAD).await?;
+            // Else it went in between, into the one before it.
+            if rows
+                .front()
+                .is_some_and(|row| row.first_offset == first_offset)
+            {
+                break rows;
+            }
         };
-        let mut rows =
-            lookup::directories_from(core, key, directory.first_offset, SEGMENTS_AHEAD).await?;
         let Some(mut cursor) = Self::enter(log, &mut rows, places) else {
             return Ok(None);
         };
@@ -202,6 +213,7 @@ impl Cursor {
                     stops: VecDeque::new(),
                     waiting: VecDeque::new(),
                     places,
+                    known_to: 0,
                 });
             }
         }
@@ -209,22 +221,26 @@ impl Cursor {
     }
 
     /// The first place in the next segment that starts below `end_offset`.
-    async fn next_segment(&mut self, log: &Inner, end_offset: u64) -> Result<Option<Self>> {
-        let mut rows = std::mem::take(&mut self.ahead);
-        if rows.is_empty() {
-            // There may be one by now.
-            let after = self.directory.first_offset + 1;
-            rows = lookup::directories_from(&log.core, &log.key, after, SEGMENTS_AHEAD).await?;
-        }
-        match rows.front() {
+    fn next_segment(&mut self, log: &Inner, end_offset: u64) -> Option<Self> {
+        match self.ahead.front() {
             Some(next) if next.first_offset < end_offset => {
-                Ok(Self::enter(log, &mut rows, self.places))
+                let mut rows = std::mem::take(&mut self.ahead);
+                Self::enter(log, &mut rows, self.places)
             }
-            _ => {
-                self.ahead = rows;
-                Ok(None)
-            }
+            _ => None,
         }
+    }
+
+    /// Looks up which segments follow this one, as far as `end_offset`. Before it is read to its end: what
+    /// comes to it later from one that follows is found there, or here.
+    async fn look_ahead(&mut self, log: &Inner, end_offset: u64) -> Result<()> {
+        if self.ahead.is_empty() && self.known_to < end_offset {
+            let after = self.directory.first_offset + 1;
+            let rows = lookup::directories_from(&log.core, &log.key, after, SEGMENTS_AHEAD);
+            self.ahead = rows.await?;
+            self.known_to = end_offset;
+        }
+        Ok(())
     }
 
     /// Reads on in this segment; true if it ends before the limit is reached.
@@ -234,6 +250,7 @@ impl Cursor {
         collector: &mut Collector,
         appended_bytes: u64,
     ) -> Result<bool> {
+        self.look_ahead(log, collector.limit.end_offset).await?;
         loop {
             let wanted = collector
                 .limit
