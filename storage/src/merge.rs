@@ -75,6 +75,9 @@ impl Core {
             let _alone = self.reclaiming.rewriting.lock().await;
             return self.drop_emptied(emptied).await;
         }
+        if self.options.max_segments == 0 {
+            return Ok(false);
+        }
         let dead_bytes = sealed.iter().map(|segment| segment.dead_bytes).sum();
         let judged = (self.db.version(), dead_bytes);
         if *self.merging.judged.lock() == judged {

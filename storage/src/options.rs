@@ -111,7 +111,7 @@ pub struct Options {
     /// a quarter of the share is enough. Default 5 min 30 s.
     pub reclaim_delay: Duration,
     /// Past this many segments, neighbours are merged whatever their size; small ones are anyway.
-    /// Default 2,000.
+    /// With 0 none are merged. Default 2,000.
     pub max_segments: usize,
     /// What the store and the engine count with. By default nothing is counted.
     pub metrics: Metrics,

@@ -371,8 +371,8 @@ pub const BROKER: &[Definition] = &[
         .valid(AtLeast(1)),
     row("trestle.segment.interval.ms", Long, "3600000", Honoured, "A segment is closed at the first append after this time, or by itself once enough of it is dead.")
         .valid(AtLeast(1)),
-    row("trestle.segments.max", Long, "2000", Honoured, "Past this many segments, neighbours are merged whatever their size; small ones are merged anyway.")
-        .valid(AtLeast(2)),
+    row("trestle.segments.max", Long, "0", Honoured, "Past this many segments, neighbours are merged whatever their size; small ones are merged anyway. 0: none are merged.")
+        .valid(AtLeast(0)),
     row("trestle.strict.replication", Boolean, "false", Honoured, "Whether a replication factor above the number of brokers is refused, as Kafka does."),
     row("trestle.tail.bytes", Long, "67108864", Honoured, "Memory for recent records, over all partitions, so that consumers that keep up cause no read.")
         .valid(AtLeast(0)),
