@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use super::disk::Disk;
 
 /// Files kept. They are disk space that holds nothing.
-const SPARES_MAX: usize = 3;
+const SPARES_MAX: usize = 2;
 const SUFFIX: &str = "spare";
 
 /// The files that wait to be written again; gone when the store closes.
