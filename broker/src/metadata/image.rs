@@ -93,7 +93,7 @@ impl Image {
     }
 
     /// Adds `topic`, or puts it in the place of the one with its id.
-    pub(super) fn insert(&mut self, topic: Arc<Topic>) {
+    pub(crate) fn insert(&mut self, topic: Arc<Topic>) {
         self.topics_by_id.insert(topic.id, topic.clone());
         self.topics.insert(topic.name.clone(), topic);
     }
