@@ -167,8 +167,13 @@ fn heartbeats_alone(groups: u64, report: &mut Report) -> Result<()> {
             tickets += 1;
             machine.decide(now, &mut rng, Ticket(tickets), join);
         }
-        now += 1;
-        for answer in machine.expire(now, &mut rng).answers {
+        // The wait for the first members is over when none has come for a while.
+        let mut answers = Vec::new();
+        while answers.len() < 10 {
+            now += 1;
+            answers.append(&mut machine.expire(now, &mut rng).answers);
+        }
+        for answer in answers {
             let Reply::Joined(Ok(joined)) = answer.reply else {
                 bail!("JoinGroup was refused");
             };
