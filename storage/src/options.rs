@@ -111,7 +111,7 @@ pub struct Options {
     /// a quarter of the share is enough. Default 5 min 30 s.
     pub reclaim_delay: Duration,
     /// Past this many segments, neighbours are merged whatever their size; small ones are anyway.
-    /// With 0 none are merged. Default 2,000.
+    /// With 0, the default, none are merged.
     pub max_segments: usize,
     /// What the store and the engine count with. By default nothing is counted.
     pub metrics: Metrics,
@@ -137,7 +137,7 @@ impl Options {
             upkeep_interval: Duration::from_secs(1),
             reclaim_percent: 20,
             reclaim_delay: Duration::from_secs(330),
-            max_segments: 2_000,
+            max_segments: 0,
             metrics: Metrics::default(),
         }
     }

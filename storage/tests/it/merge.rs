@@ -26,6 +26,7 @@ fn small(mut options: Options) -> Options {
     options.tail_bytes = 1;
     options.upkeep_interval = Duration::from_millis(20);
     options.reclaim_delay = Duration::from_millis(50);
+    options.max_segments = 2_000;
     options
 }
 
