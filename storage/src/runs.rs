@@ -116,7 +116,8 @@ mod tests {
         assert_eq!(run(&[100; 40]), Some(0..2));
         let mut sizes = [100; 60];
         (sizes[30], sizes[31], sizes[32]) = (10, 20, 30);
-        assert_eq!(run(&sizes), Some(30..33), "the cheapest run");
+        // What lies in the first stays there: 60 bytes move for three segments, without it 50 for two.
+        assert_eq!(run(&sizes), Some(29..33), "the cheapest run");
         assert_eq!(run(&[0; 41]), Some(0..41));
     }
 
