@@ -422,7 +422,8 @@ async fn follow_images(rooms: Arc<Rooms>) {
     let mut images = rooms.metadata.subscribe();
     loop {
         let image = images.borrow_and_update().clone();
-        rooms.partitions.follow(&image);
+        let latest = || rooms.metadata.image();
+        rooms.partitions.follow(&image, latest);
         // Fails only with the store, and then these rooms end.
         let _ = rooms.groups.submit(GroupCommand::Follow(image)).await;
         tokio::select! {

@@ -119,10 +119,12 @@ impl Partitions {
         }
     }
 
-    /// Retires the partitions of topics that `image` no longer has.
-    pub fn follow(&self, image: &Image) {
+    /// Retires the partitions of topics that `image` no longer has. One that it does not have yet lives:
+    /// `latest` is asked after its partition was seen.
+    pub fn follow(&self, image: &Image, latest: impl Fn() -> Arc<Image>) {
         self.open.retain(|(topic_id, _), cell| {
-            let lives = image.topic_by_id(topic_id).is_some();
+            let lives =
+                image.topic_by_id(topic_id).is_some() || latest().topic_by_id(topic_id).is_some();
             if !lives && let Some(partition) = cell.get() {
                 partition.retire();
             }
