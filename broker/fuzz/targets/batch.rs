@@ -33,6 +33,7 @@ fuzz_target!(|data: &[u8]| {
         timestamp_before_max_ms: if flags & 16 != 0 { 1000 } else { i64::MAX },
         timestamp_after_max_ms: if flags & 16 != 0 { 1000 } else { i64::MAX },
         decompressed_max_bytes: UNPACKED_MAX,
+        compression: None,
     };
     let mut accepted = None;
     let held = most_held(|| {
