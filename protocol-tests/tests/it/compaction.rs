@@ -187,6 +187,19 @@ fn more_keys_than_memory_take_several_passes() {
     );
 }
 
+/// What a table made of the topic holds.
+fn table(client: &mut Client, topic: &str) -> BTreeMap<String, String> {
+    let mut table = BTreeMap::new();
+    for record in client.read(topic, 0, 0) {
+        let key = String::from_utf8_lossy(record.key.as_deref().expect("a key")).into_owned();
+        match record.value {
+            Some(value) => table.insert(key, String::from_utf8_lossy(&value).into_owned()),
+            None => table.remove(&key),
+        };
+    }
+    table
+}
+
 /// kill -9 in the middle of compaction, retention and deletion: nothing that lives is lost, nothing
 /// that was deleted comes back.
 #[test]
