@@ -13,6 +13,7 @@ use dashmap::DashMap;
 use tokio::sync::watch;
 use trestle_storage::{ErrorKind, Log, Recovered, Store, StoreState};
 
+use crate::bridge::{Bridge, Ground};
 use crate::config::{Config, ConfigError, Origin, Settings};
 use crate::coordinator::group::commands::{Command as GroupCommand, CompleteTxn};
 use crate::coordinator::group::{Groups, Limits};
@@ -63,6 +64,8 @@ pub struct Rooms {
     pub producer_ids: Arc<ProducerIds>,
     /// Transactional ids and their transactions.
     pub transactions: Arc<Transactions>,
+    /// Jobs that copy other clusters.
+    pub bridge: Bridge,
     logs: DashMap<Bytes, Log>,
 }
 
@@ -344,7 +347,10 @@ async fn open_rooms(
     );
     let groups = groups.await?;
     let partitions = Arc::new(Partitions::new(store.clone(), placement.clone()));
-    let producer_ids = Arc::new(ProducerIds::new(store.clone()));
+    let producer_ids = Arc::new(ProducerIds::new(
+        store.clone(),
+        &metadata.image().cluster_id,
+    ));
     let brain = Brain::new(
         config.transactional_id_expiration_ms,
         placement.coordinator_epoch(),
@@ -368,12 +374,24 @@ async fn open_rooms(
         producer_expiration_ms: config.producer_id_expiration_ms,
     };
     env.spawn("marker courier", courier.run(errands));
+    let metadata = Arc::new(metadata);
+    let bridge = Bridge::load(Ground {
+        env: env.clone(),
+        config: config.clone(),
+        store: store.clone(),
+        metadata: metadata.clone(),
+        placement: placement.clone(),
+        partitions: partitions.clone(),
+        groups: groups.clone(),
+    });
+    let bridge = bridge.await?;
     let rooms = Arc::new(Rooms {
+        bridge,
         groups,
         env,
         config: config.clone(),
         metrics: metrics.clone(),
-        metadata: Arc::new(metadata),
+        metadata,
         partitions,
         producer_ids,
         transactions,

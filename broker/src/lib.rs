@@ -3,6 +3,7 @@
 //! [`Broker::start`] composes the rooms and opens the doors; `docs/architecture.md` is the map.
 
 pub mod api;
+pub mod bridge;
 pub mod broker;
 pub mod config;
 pub mod coordinator;

@@ -10,6 +10,7 @@ fn main() -> ExitCode {
     let done = match cli::task(std::env::args_os(), std::env::vars_os()) {
         Ok(Task::Serve(settings)) => serve(*settings),
         Ok(Task::Log(arguments)) => cli::log::run(arguments).map_err(Stop::Failure),
+        Ok(Task::Bridge(arguments)) => cli::bridge::run(arguments).map_err(Stop::Failure),
         Err(stop) => Err(stop),
     };
     match done {

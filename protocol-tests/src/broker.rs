@@ -63,6 +63,14 @@ impl Broker {
         Self::own(arguments, Some(data))
     }
 
+    /// As [`Broker::on_disk`], a Trestle even where `KAFKA_BOOTSTRAP` names the broker: for tests in which
+    /// the two meet.
+    pub fn trestle_on_disk(arguments: &[&str]) -> Self {
+        let data = TempDir::new().expect("a directory for data");
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned());
+        Self::spawn(arguments.collect(), Some(data))
+    }
+
     /// As [`Broker::on_disk`], on a disk of `size_mib` that only the broker sees and that is gone with
     /// its process. `None`, and a line that says so, also where no disk can be mounted.
     pub fn on_small_disk(size_mib: usize, arguments: &[&str]) -> Option<Self> {

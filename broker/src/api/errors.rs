@@ -56,6 +56,7 @@ pub fn metadata(error: &MetadataError) -> ResponseError {
             ErrorKind::Unavailable | ErrorKind::Corrupt => ResponseError::KafkaStorageError,
             ErrorKind::Invalid => ResponseError::UnknownServerError,
         },
+        MetadataError::Mirrored(_) => ResponseError::PolicyViolation,
         MetadataError::Stopping => ResponseError::NotController,
     }
 }
@@ -91,6 +92,8 @@ pub fn append(error: &AppendError) -> ResponseError {
         AppendError::Gone => ResponseError::UnknownTopicOrPartition,
         // What a client does not try again.
         AppendError::ReadOnly => ResponseError::TopicAuthorizationFailed,
+        // What every client tries again: the topic may be promoted meanwhile.
+        AppendError::Mirrored => ResponseError::NotEnoughReplicas,
         AppendError::Storage(_) => ResponseError::KafkaStorageError,
     }
 }

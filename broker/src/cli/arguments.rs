@@ -49,6 +49,8 @@ pub(super) enum Command {
     Serve(Serve),
     /// Append to, read and list the logs of a running broker, or read those of a store
     Log(super::log::LogArguments),
+    /// Copy another Kafka cluster with its offsets, follow it, and prove the copy
+    Bridge(super::bridge::BridgeArguments),
 }
 
 /// Arguments of `trestle serve`.

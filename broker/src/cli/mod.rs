@@ -4,6 +4,7 @@
 //! is decided by [`Settings`]. Exit codes: 0 when all went well, 1 for a failure, 2 for wrong usage.
 
 mod arguments;
+pub(crate) mod bridge;
 mod environment;
 pub(crate) mod log;
 pub(crate) mod logging;
@@ -65,6 +66,8 @@ pub(crate) enum Task {
     Serve(Box<Settings>),
     /// Use the log database of a running one.
     Log(log::LogArguments),
+    /// Have a running one copy another cluster.
+    Bridge(bridge::BridgeArguments),
 }
 
 /// What was asked for, by whatever way.
@@ -76,6 +79,7 @@ pub(crate) fn task(
     let serve = match arguments.command {
         Some(Command::Serve(serve)) => serve,
         Some(Command::Log(log)) => return Ok(Task::Log(log)),
+        Some(Command::Bridge(bridge)) => return Ok(Task::Bridge(bridge)),
         None => arguments.serve,
     };
     Ok(Task::Serve(Box::new(settings(&serve, variables)?)))

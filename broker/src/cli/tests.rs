@@ -11,7 +11,7 @@ fn read(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Config, Stop> 
         .map(|(name, value)| (OsString::from(name), OsString::from(value)));
     match task(arguments.map(OsString::from), variables)? {
         Task::Serve(settings) => Ok(Config::load(*settings)?),
-        Task::Log(_) => panic!("this is no broker"),
+        Task::Log(_) | Task::Bridge(_) => panic!("this is no broker"),
     }
 }
 

@@ -21,6 +21,7 @@ mod topic;
 pub use alter::{Operation, Operations, Resource, altered};
 pub use broker::Config;
 pub use definition::{Definition, Support, Synonym, Type, Valid};
+pub use definitions::topic as topic_definition;
 pub use describe::{
     Described, Source, SynonymValue, describe_broker, describe_client_metrics, describe_cluster,
     describe_group, describe_topic,

@@ -23,6 +23,11 @@ const PATHS: &[&str] = &[
     "/api/v1/log/tree",
     "/api/v1/checkpoints",
     "/api/v1/clones",
+    "/api/v1/bridge/run",
+    "/api/v1/bridge/pause",
+    "/api/v1/bridge/status",
+    "/api/v1/bridge/verify",
+    "/api/v1/bridge/promote",
 ];
 
 /// Lets a request in, or not, and counts it.

@@ -4,6 +4,7 @@
 //! Kafka's protocol and shares with the TCP door only what lies below both.
 
 mod bounded;
+mod bridge;
 mod entrance;
 mod group_lag;
 mod health;
@@ -121,6 +122,7 @@ fn router(door: Door) -> Router {
         .route("/metrics", get(metrics_text))
         .route("/openapi.json", get(openapi))
         .merge(log::routes())
+        .merge(bridge::routes())
         .fallback(entrance::unknown)
         .method_not_allowed_fallback(entrance::wrong_method)
         .layer(from_fn_with_state(door.clone(), entrance::pass))
@@ -159,7 +161,7 @@ async fn metrics_text(State(door): State<Door>) -> impl IntoResponse {
     let rooms = door.rooms.borrow().clone();
     let mut text = door.metrics.text();
     if let Some(rooms) = rooms {
-        let groups = group_lag::text(&rooms).await;
+        let groups = group_lag::text(&rooms).await + &bridge::text(&rooms);
         let end = text.rfind(metrics::END).unwrap_or(text.len());
         text.insert_str(end, &(groups + &open_transactions::text(&rooms)));
     }

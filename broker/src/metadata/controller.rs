@@ -1,5 +1,5 @@
 //! The one owner of the [`Image`]: creates and deletes topics, adds partitions, and changes settings,
-//! quotas and credentials (`settings.rs`).
+//! quotas and credentials (`settings.rs`); makes and frees the topics of the bridge (`mirror.rs`).
 //!
 //! One task takes the changes that wait, judges each against the image as the ones before it leave
 //! it, and commits them all at once; when the commit is durable it publishes the next image and then
@@ -15,6 +15,7 @@
 //! What this does not do: it keeps no partitions. The partition room sees a topic go from the image
 //! and closes what it holds of it.
 
+mod mirror;
 mod settings;
 
 use std::collections::{BTreeMap, HashSet};
@@ -34,6 +35,8 @@ use super::{Image, LoadError, MetadataError, PartitionMeta, Topic, log_rows, row
 use crate::config::{Config, Operations, Resource, TopicConfig, check_topic_overrides};
 use crate::env::Env;
 use crate::types::TopicId;
+
+pub use mirror::{MirrorChange, NewMirror};
 
 /// Requests for change that may wait; more than connections usually send at once, and each is small.
 const QUEUE: usize = 256;
@@ -85,6 +88,7 @@ enum Change {
     Create(NewTopic),
     Delete(TopicId),
     AddPartitions(NewPartitions),
+    Mirror(MirrorChange),
     Configure(Resource, Operations),
     Quota(QuotaEntity, QuotaChanges),
     Credential(String, ScramMechanism, Option<ScramCredential>),
@@ -271,6 +275,7 @@ async fn stored_image(
             replication_factor: row.replication_factor,
             overrides: row.overrides,
             config: topic_config,
+            mirror: row.mirror,
         }));
     }
     Ok(image)
@@ -403,6 +408,7 @@ impl Draft {
             topic.replication_factor,
             &topic.partitions,
             &topic.overrides,
+            topic.mirror.as_deref(),
         );
         self.put_row(rows::topic_key(&topic.id), value);
         self.image.insert(topic.clone());
@@ -479,6 +485,7 @@ impl Task {
             Change::Create(new) => self.plan(draft, new).map(Arc::new).map(Some),
             Change::AddPartitions(new) => self.extend(draft, new).map(Arc::new).map(Some),
             Change::Delete(id) => Self::doomed(draft, id).map(Some),
+            Change::Mirror(change) => self.mirrored(draft, change).map(Arc::new).map(Some),
             Change::Configure(resource, operations) => {
                 settings::altered_in(&draft.image, resource, operations).map(|_| None)
             }
@@ -510,29 +517,20 @@ impl Task {
             Change::Create(new) => {
                 let mut topic = self.plan(draft, new)?;
                 topic.id = self.env.uuid();
-                let past = draft.past_names.contains(&topic.name)
-                    || self
-                        .store
-                        .row(&rows::past_name_key(&topic.name))
-                        .await?
-                        .is_some();
-                if past {
-                    for (index, partition) in topic.partitions.iter_mut().enumerate() {
-                        partition.log_key = later_log_key(&topic.name, index, &topic.id);
-                    }
+                let life = topic.id;
+                self.create(draft, topic, life).await
+            }
+            Change::Mirror(change) => {
+                let topic = self.mirrored(draft, change)?;
+                match change {
+                    // The source's id may have been here before, and its logs' keys with it.
+                    MirrorChange::Create(_) => self.create(draft, topic, self.env.uuid()).await,
+                    _ => Ok(Some(Self::put_changed(draft, topic))),
                 }
-                let topic = Arc::new(topic);
-                draft.partition_count += topic.partitions.len();
-                draft.put_topic(&topic);
-                Ok(Some(topic))
             }
             Change::AddPartitions(new) => {
-                let topic = Arc::new(self.extend(draft, new)?);
-                if let Some(before) = draft.image.topic_by_id(&topic.id) {
-                    draft.partition_count += topic.partitions.len() - before.partitions.len();
-                }
-                draft.put_topic(&topic);
-                Ok(Some(topic))
+                let topic = self.extend(draft, new)?;
+                Ok(Some(Self::put_changed(draft, topic)))
             }
             Change::Delete(id) => {
                 let topic = Self::doomed(draft, id)?;
@@ -565,6 +563,35 @@ impl Task {
         }
     }
 
+    /// Puts down a topic that is new; `life` tells its logs from those of its name's earlier lives.
+    async fn create(&self, draft: &mut Draft, mut topic: Topic, life: TopicId) -> Done {
+        let past = draft.past_names.contains(&topic.name)
+            || self
+                .store
+                .row(&rows::past_name_key(&topic.name))
+                .await?
+                .is_some();
+        if past {
+            for (index, partition) in topic.partitions.iter_mut().enumerate() {
+                partition.log_key = later_log_key(&topic.name, index, &life);
+            }
+        }
+        let topic = Arc::new(topic);
+        draft.partition_count += topic.partitions.len();
+        draft.put_topic(&topic);
+        Ok(Some(topic))
+    }
+
+    /// Puts down a topic that was there, with as many partitions or more.
+    fn put_changed(draft: &mut Draft, topic: Topic) -> Arc<Topic> {
+        if let Some(before) = draft.image.topic_by_id(&topic.id) {
+            draft.partition_count += topic.partitions.len() - before.partitions.len();
+        }
+        let topic = Arc::new(topic);
+        draft.put_topic(&topic);
+        topic
+    }
+
     /// The topic that `new` asks for, with the log keys of a name's first life and a nil id.
     fn plan(&self, draft: &Draft, new: &NewTopic) -> Result<Topic, MetadataError> {
         let shape = check_new_topic(&draft.image, &draft.image.config, new)?;
@@ -579,6 +606,7 @@ impl Task {
             replication_factor: shape.replication_factor,
             overrides,
             config,
+            mirror: None,
         })
     }
 
@@ -587,20 +615,30 @@ impl Task {
         let Some(topic) = draft.image.topic(&new.topic) else {
             return Err(MetadataError::UnknownTopic(new.topic.clone()));
         };
+        match topic.mirror {
+            Some(_) => Err(MetadataError::Mirrored(new.topic.clone())),
+            None => self.extended(draft, topic, new),
+        }
+    }
+
+    fn extended(
+        &self,
+        draft: &Draft,
+        topic: &Topic,
+        new: &NewPartitions,
+    ) -> Result<Topic, MetadataError> {
         let current = topic.partitions.len();
         let count = check_new_partitions(&draft.image.config, current, new)?;
         self.check_room(draft, &new.topic, count - current)?;
         let mut topic = Topic::clone(topic);
         // All partitions of a topic are of one life of its name.
-        let first_life = topic
-            .partitions
-            .first()
-            .is_none_or(|partition| partition.log_key == first_log_key(&topic.name, 0));
+        let first = topic.partitions.first();
+        let life = first.and_then(|partition| life_of(&topic.name, 0, &partition.log_key));
         topic.partitions.reserve_exact(count - current);
         for index in current..count {
-            let key = match first_life {
-                true => first_log_key(&topic.name, index),
-                false => later_log_key(&topic.name, index, &topic.id),
+            let key = match &life {
+                None => first_log_key(&topic.name, index),
+                Some(life) => later_log_key(&topic.name, index, life),
             };
             topic.partitions.push(partition(key));
         }
@@ -663,6 +701,12 @@ fn later_log_key(topic: &str, index: usize, id: &TopicId) -> Bytes {
     [format!("{topic}/{index}\0").as_bytes(), id.as_bytes()]
         .concat()
         .into()
+}
+
+/// Which later life of the name `topic` a log key is of; `None` in the first.
+fn life_of(topic: &str, index: usize, key: &[u8]) -> Option<TopicId> {
+    let rest = key.strip_prefix(format!("{topic}/{index}\0").as_bytes())?;
+    TopicId::from_slice(rest).ok()
 }
 
 #[cfg(test)]

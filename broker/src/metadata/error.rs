@@ -95,6 +95,9 @@ pub enum MetadataError {
     /// The change could not be made durable; it did not happen.
     #[error("The change could not be stored: {0}")]
     Storage(#[from] StorageError),
+    /// The bridge writes the topic, and follows its source in this.
+    #[error("Topic '{0}' is mirrored by the bridge and follows its source until it is promoted.")]
+    Mirrored(String),
     /// The broker is stopping.
     #[error("The broker is stopping.")]
     Stopping,

@@ -38,6 +38,8 @@ pub struct Topic {
     pub overrides: BTreeMap<String, String>,
     /// What holds for it: `overrides` over the broker's defaults.
     pub config: Arc<TopicConfig>,
+    /// The job of the bridge that writes it; nobody else may until it is promoted.
+    pub mirror: Option<Arc<str>>,
 }
 
 /// All topics, at one version.

@@ -15,7 +15,9 @@ mod rules;
 mod scram;
 mod setting_rows;
 
-pub use controller::{Changed, Controller, NewPartitions, NewTopic, Settled};
+pub use controller::{
+    Changed, Controller, MirrorChange, NewMirror, NewPartitions, NewTopic, Settled,
+};
 pub use error::{LoadError, MetadataError};
 pub use image::{Image, PartitionMeta, Topic};
 pub use quota::{EntityType, QuotaEntity, QuotaError, Quotas, check_quota};

@@ -8,7 +8,7 @@
 //! | row | key | value, after the format byte |
 //! |---|---|---|
 //! | cluster | `metadata/cluster` | cluster id as text |
-//! | topic | `metadata/topic/`, topic id (16 bytes) | name, replication factor (i16), partitions, overrides |
+//! | topic | `metadata/topic/`, topic id (16 bytes) | name, replication factor (i16), partitions, overrides; in format 2 the job of the bridge |
 //! | past name | `metadata/past-name/`, name | nothing |
 //!
 //! A text is a u32 length and UTF-8 bytes; a list is a u32 count and its items. A partition is its
@@ -32,6 +32,8 @@ const PAST_NAME_PREFIX: &str = "metadata/past-name/";
 
 const CLUSTER_FORMAT: u8 = 1;
 const TOPIC_FORMAT: u8 = 1;
+/// A topic that the bridge writes: it ends in the name of the job.
+const TOPIC_FORMAT_MIRRORED: u8 = 2;
 const PAST_NAME_FORMAT: u8 = 1;
 
 /// Why a stored row could not be read.
@@ -68,6 +70,7 @@ pub(super) struct TopicRow {
     pub(super) replication_factor: i16,
     pub(super) partitions: Vec<PartitionMeta>,
     pub(super) overrides: BTreeMap<String, String>,
+    pub(super) mirror: Option<Arc<str>>,
 }
 
 /// Key of the row that holds the cluster id.
@@ -116,9 +119,13 @@ pub(super) fn encode_topic(
     replication_factor: i16,
     partitions: &[PartitionMeta],
     overrides: &BTreeMap<String, String>,
+    mirror: Option<&str>,
 ) -> Bytes {
     let mut out = Vec::with_capacity(32 + name.len() + partitions.len() * 32);
-    out.put_u8(TOPIC_FORMAT);
+    out.put_u8(match mirror {
+        Some(_) => TOPIC_FORMAT_MIRRORED,
+        None => TOPIC_FORMAT,
+    });
     put_text(&mut out, name);
     out.put_i16(replication_factor);
     put_length(&mut out, partitions.len());
@@ -132,12 +139,20 @@ pub(super) fn encode_topic(
         put_text(&mut out, name);
         put_text(&mut out, value);
     }
+    if let Some(job) = mirror {
+        put_text(&mut out, job);
+    }
     out.into()
 }
 
 /// The topic in the row `key` with `value`.
 pub(super) fn decode_topic(key: &[u8], value: &[u8]) -> Result<TopicRow, RowError> {
-    let mut fields = Fields::open(key, value, TOPIC_FORMAT)?;
+    let mirrored = value.first() == Some(&TOPIC_FORMAT_MIRRORED);
+    let format = match mirrored {
+        true => TOPIC_FORMAT_MIRRORED,
+        false => TOPIC_FORMAT,
+    };
+    let mut fields = Fields::open(key, value, format)?;
     let id = key
         .strip_prefix(TOPIC_PREFIX.as_bytes())
         .and_then(|id| TopicId::from_slice(id).ok())
@@ -159,6 +174,10 @@ pub(super) fn decode_topic(key: &[u8], value: &[u8]) -> Result<TopicRow, RowErro
         let name = fields.text()?.to_owned();
         overrides.insert(name, fields.text()?.to_owned());
     }
+    let mirror = match mirrored {
+        true => Some(fields.text()?.into()),
+        false => None,
+    };
     fields.end()?;
     Ok(TopicRow {
         id,
@@ -166,6 +185,7 @@ pub(super) fn decode_topic(key: &[u8], value: &[u8]) -> Result<TopicRow, RowErro
         replication_factor,
         partitions,
         overrides,
+        mirror,
     })
 }
 
@@ -286,6 +306,7 @@ mod tests {
                 },
             ],
             overrides: BTreeMap::from([("retention.ms".into(), "-1".into())]),
+            mirror: None,
         }
     }
 
@@ -295,6 +316,7 @@ mod tests {
             row.replication_factor,
             &row.partitions,
             &row.overrides,
+            row.mirror.as_deref(),
         )
     }
 
@@ -329,6 +351,21 @@ mod tests {
     }
 
     #[test]
+    fn golden_mirrored_topic() {
+        let native = encode(&topic());
+        let row = TopicRow {
+            mirror: Some("prod".into()),
+            ..topic()
+        };
+        let expected = [&[2], &native[1..], b"\0\0\0\x04prod"].concat();
+        assert_eq!(encode(&row), expected);
+        assert_eq!(
+            decode_topic(&topic_key(&row.id), &encode(&row)).unwrap(),
+            row
+        );
+    }
+
+    #[test]
     fn golden_cluster() {
         assert_eq!(&cluster_key()[..], b"metadata/cluster");
         let value = encode_cluster("AAAAAAAAAAAAAAAAAAAAAA");
@@ -357,12 +394,12 @@ mod tests {
     fn a_newer_format_says_so() {
         let row = topic();
         let mut value = encode(&row).to_vec();
-        value[0] = 2;
+        value[0] = 3;
         let error = decode_topic(&topic_key(&row.id), &value).unwrap_err();
         assert!(matches!(
             error,
             RowError::UnknownFormat {
-                found: 2,
+                found: 3,
                 known: 1,
                 ..
             }
@@ -394,6 +431,7 @@ mod tests {
                 0..8,
             ),
             overrides in prop::collection::btree_map(".{0,10}", ".{0,10}", 0..4),
+            mirror in prop::option::of(".{0,10}"),
         ) {
             let row = TopicRow {
                 id: TopicId::from_u128(id),
@@ -408,6 +446,7 @@ mod tests {
                     })
                     .collect(),
                 overrides,
+                mirror: mirror.map(Into::into),
             };
             prop_assert_eq!(decode_topic(&topic_key(&row.id), &encode(&row)).unwrap(), row);
         }

@@ -253,6 +253,7 @@ mod tests {
                 replication_factor: 1,
                 overrides: Default::default(),
                 config: Arc::new(TopicConfig::default()),
+                mirror: None,
             }));
         }
         image

@@ -150,6 +150,8 @@ counts what is beyond the limit.
 So is how transactional ids stand: `trestle_transactional_ids` by `state`, and
 `trestle_transaction_open_seconds_max`, the age of the oldest open transaction.
 
+The bridge's, by `job`, are in [bridge.md](bridge.md): `trestle_bridge_...`.
+
 Besides these there are the counts of the log store and of the SlateDB engine under it, by the names
 that they give (dots become underscores): `trestle_storage_...` and `slatedb_...`.
 ";

@@ -104,7 +104,7 @@ impl Cleaner {
         let now = self.env.now();
         let (mut due, mut seal, mut dirty_bytes) = (Vec::new(), false, 0);
         for topic in image.topics.values() {
-            if !topic.config.cleanup_compact {
+            if !topic.config.cleanup_compact || topic.mirror.is_some() {
                 continue;
             }
             for index in 0..topic.partitions.len() {

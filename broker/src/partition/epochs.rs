@@ -27,6 +27,11 @@ impl Epochs {
         }
     }
 
+    /// The latest.
+    pub(super) fn latest(&self) -> Option<LeaderEpoch> {
+        self.starts.last().map(|(epoch, _)| *epoch)
+    }
+
     /// Forgets what lies before `log_start`, but keeps the epoch that holds it.
     pub(super) fn trim(&mut self, log_start: Offset) {
         let holding = self

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU8, Ordering};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard, RwLock};
@@ -17,6 +17,7 @@ use trestle_storage::{
 
 use super::batch::{CheckedBatch, Header};
 use super::control::Marker;
+use super::mirror::{CLIENTS, MIRRORED};
 use super::producers::{ActiveProducer, ProducerError};
 use super::state::{Marked, State, Verdict};
 use super::transactions::{Aborted, AbortedTransaction};
@@ -50,6 +51,12 @@ pub enum AppendError {
     /// This broker reads what another one writes.
     #[error("this broker only reads")]
     ReadOnly,
+    /// The bridge writes the topic.
+    #[error(
+        "the topic is mirrored by the bridge and takes no writes until it is promoted \
+         (trestle bridge promote)"
+    )]
+    Mirrored,
     /// The store does not take writes now; the client should try again.
     #[error("storage: {0}")]
     Storage(Arc<str>),
@@ -105,7 +112,7 @@ pub(super) fn closed() -> AppendError {
 }
 
 /// Why a store in `state` takes no appends, if it takes none.
-fn refusal(state: &StoreState) -> Option<AppendError> {
+pub(super) fn refusal(state: &StoreState) -> Option<AppendError> {
     match state {
         StoreState::Open => None,
         StoreState::Stalled(why) => Some(AppendError::Storage(why.as_str().into())),
@@ -117,18 +124,20 @@ fn refusal(state: &StoreState) -> Option<AppendError> {
 #[derive(Debug)]
 pub struct Partition {
     topic_id: TopicId,
-    leader_epoch: LeaderEpoch,
-    log: Log,
-    store: Store,
+    pub(super) leader_epoch: AtomicI32,
+    pub(super) log: Log,
+    pub(super) store: Store,
+    /// Who may append; see `mirror.rs`.
+    pub(super) writer: AtomicU8,
     /// Loaded by the first append, and by the first reader that cares for transactions.
-    state: OnceCell<Mutex<State>>,
+    pub(super) state: OnceCell<Mutex<State>>,
     /// Where the earliest transaction starts that is not known to be decided; the highest number if
     /// there is none. Lowered before the transaction's first batch is queued, raised when the marker
     /// that allows it is durable: so whoever looks at the durable end first, and then here, never sees
     /// too much.
-    first_unstable: AtomicI64,
-    aborted: RwLock<Aborted>,
-    waiters: Waiters,
+    pub(super) first_unstable: AtomicI64,
+    pub(super) aborted: RwLock<Aborted>,
+    pub(super) waiters: Waiters,
     gone: AtomicBool,
 }
 
@@ -136,12 +145,14 @@ impl Partition {
     pub(super) fn new(
         topic_id: TopicId,
         leader_epoch: LeaderEpoch,
+        mirrored: bool,
         log: Log,
         store: Store,
     ) -> Self {
         Self {
             topic_id,
-            leader_epoch,
+            leader_epoch: AtomicI32::new(leader_epoch.0),
+            writer: AtomicU8::new(if mirrored { MIRRORED } else { CLIENTS }),
             log,
             store,
             state: OnceCell::new(),
@@ -159,7 +170,7 @@ impl Partition {
 
     /// Epoch in which this node leads it.
     pub fn leader_epoch(&self) -> LeaderEpoch {
-        self.leader_epoch
+        LeaderEpoch(self.leader_epoch.load(Ordering::Acquire))
     }
 
     /// Where it starts and ends now. The last stable offset is that of [`Partition::settle`]d
@@ -244,7 +255,7 @@ impl Partition {
         }
     }
 
-    async fn state(&self, now: Timestamp) -> Result<&Mutex<State>, AppendError> {
+    pub(super) async fn state(&self, now: Timestamp) -> Result<&Mutex<State>, AppendError> {
         let loaded = self.state.get_or_try_init(|| self.load(now)).await?;
         Ok(loaded)
     }
@@ -265,7 +276,11 @@ impl Partition {
                 }
             }
         }
-        state.lead(self.leader_epoch, to_offset(bounds.end_offset));
+        match self.is_mirrored() {
+            // Its batches have the source's epochs; this one begins when clients write it.
+            true => state.skip_to(to_offset(bounds.end_offset)),
+            false => state.lead(self.leader_epoch(), to_offset(bounds.end_offset)),
+        }
         *self.aborted.write() = self.load_aborted().await?;
         self.first_unstable
             .store(state.first_unstable(), Ordering::Release);
@@ -295,6 +310,9 @@ impl Partition {
     pub(super) fn check_open(&self) -> Result<(), AppendError> {
         if self.is_gone() {
             return Err(AppendError::Gone);
+        }
+        if self.is_mirrored() {
+            return Err(AppendError::Mirrored);
         }
         refusal(&self.store.state().borrow()).map_or(Ok(()), Err)
     }
@@ -371,13 +389,8 @@ impl Partition {
         now: Timestamp,
         producer_expiration_ms: i64,
     ) -> Result<Receipt, AppendError> {
-        if self.is_gone() {
-            return Err(AppendError::Gone);
-        }
+        self.check_open()?;
         let store = self.store.state();
-        if let Some(refusal) = refusal(&store.borrow()) {
-            return Err(refusal);
-        }
         let state = self
             .state
             .get()
@@ -442,13 +455,8 @@ impl Partition {
         now: Timestamp,
         producer_expiration_ms: i64,
     ) -> Result<Option<Receipt>, AppendError> {
-        if self.is_gone() {
-            return Err(AppendError::Gone);
-        }
+        self.check_open()?;
         let store = self.store.state();
-        if let Some(refusal) = refusal(&store.borrow()) {
-            return Err(refusal);
-        }
         let state = self
             .state
             .get()
@@ -508,7 +516,12 @@ impl Partition {
     }
 
     /// The marker at `offset` is durable, or has failed to become so.
-    fn marker_landed(&self, offset: Offset, size_bytes: usize, result: &Result<(), AppendError>) {
+    pub(super) fn marker_landed(
+        &self,
+        offset: Offset,
+        size_bytes: usize,
+        result: &Result<(), AppendError>,
+    ) {
         if result.is_ok()
             && let Some(state) = self.state.get()
         {
@@ -524,9 +537,7 @@ impl Partition {
     /// Raises the log start to `offset`; returns the log start that holds when that is durable. Aborted
     /// transactions before it are forgotten with the next marker.
     pub async fn delete_records(&self, offset: Offset) -> Result<Offset, AppendError> {
-        if self.is_gone() {
-            return Err(AppendError::Gone);
-        }
+        self.check_open()?;
         let (send, done) = oneshot::channel();
         let mut write_set = WriteSet::new();
         write_set.trim(&self.log, from_offset(offset));
@@ -604,12 +615,15 @@ impl Partition {
         now: Timestamp,
     ) -> Result<Option<(LeaderEpoch, Offset)>, AppendError> {
         let end = self.offsets().high_watermark;
-        Ok(self
+        let found = self
             .state(now)
             .await?
             .lock()
             .epochs()
-            .end_offset(asked, end))
+            .end_offset(asked, end);
+        // Of a mirrored log the epoch that clients are told of holds nothing yet.
+        let told = self.is_mirrored() && asked <= self.leader_epoch();
+        Ok(found.or_else(|| told.then_some((asked, end))))
     }
 
     /// About how many bytes it holds, between its start and its end.
@@ -635,7 +649,7 @@ impl Partition {
     }
 }
 
-fn checkpoint_key(log: &Log) -> Bytes {
+pub(super) fn checkpoint_key(log: &Log) -> Bytes {
     log_rows::checkpoint(log.key())
 }
 

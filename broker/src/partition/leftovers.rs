@@ -72,6 +72,7 @@ mod tests {
             replication_factor: 1,
             overrides: Default::default(),
             config: Default::default(),
+            mirror: None,
         }));
         let image = Arc::new(image);
         assert_eq!(sweep(&store, || image.clone()).await?, 3);

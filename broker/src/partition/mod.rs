@@ -13,6 +13,7 @@ pub mod fetch;
 mod key_map;
 mod leader;
 mod leftovers;
+mod mirror;
 mod producers;
 mod rebuild;
 mod recompress;
@@ -34,6 +35,7 @@ pub use cleaning::{Cleaner, CleanerLimits};
 pub use control::Marker;
 pub use leader::{AppendError, Offsets, Partition, Receipt};
 pub use leftovers::sweep;
+pub use mirror::{MirrorError, MirroredBatch, check_mirrored};
 pub use producers::{ActiveProducer, ProducerError};
 pub use retention::Retention;
 pub use times::TimedOffset;
@@ -91,6 +93,7 @@ impl Partitions {
                 Ok(Arc::new(Partition::new(
                     topic.id,
                     leader_epoch,
+                    topic.mirror.is_some(),
                     log,
                     self.store.clone(),
                 )))
@@ -119,16 +122,28 @@ impl Partitions {
         }
     }
 
-    /// Retires the partitions of topics that `image` no longer has. One that it does not have yet lives:
-    /// `latest` is asked after its partition was seen.
+    /// Retires the partitions of topics that `image` no longer has, and tells those that the bridge
+    /// writes, or has written, what has become of them. A topic that it does not have yet lives: `latest`
+    /// is asked after its partition was seen.
     pub fn follow(&self, image: &Image, latest: impl Fn() -> Arc<Image>) {
-        self.open.retain(|(topic_id, _), cell| {
-            let lives =
-                image.topic_by_id(topic_id).is_some() || latest().topic_by_id(topic_id).is_some();
-            if !lives && let Some(partition) = cell.get() {
+        self.open.retain(|(topic_id, index), cell| {
+            let topic = image.topic_by_id(topic_id).cloned();
+            let topic = topic.or_else(|| latest().topic_by_id(topic_id).cloned());
+            let Some(partition) = cell.get() else {
+                return topic.is_some();
+            };
+            let Some(topic) = topic else {
                 partition.retire();
+                return false;
+            };
+            let meta = usize::try_from(*index).ok();
+            if partition.is_mirrored()
+                && let Some(meta) = meta.and_then(|index| topic.partitions.get(index))
+            {
+                let epoch = self.placement.leader_epoch(meta);
+                partition.follow(epoch, topic.mirror.is_some());
             }
-            lives
+            true
         });
     }
 }

@@ -47,7 +47,7 @@ impl Retention {
         for topic in image.topics.values() {
             let config = &topic.config;
             let keeps_all = config.retention_ms < 0 && config.retention_bytes < 0;
-            if !config.cleanup_delete || keeps_all {
+            if !config.cleanup_delete || keeps_all || topic.mirror.is_some() {
                 continue;
             }
             for index in 0..topic.partitions.len() {

@@ -91,6 +91,50 @@ impl State {
         self.epochs.begin(epoch, self.log_end);
     }
 
+    /// Takes in `bytes`, a batch of the log that this one mirrors, at its own offset and epoch; the
+    /// transaction that it aborts, if it does. The batch is behind [`State::log_end`].
+    pub(super) fn mirror(
+        &mut self,
+        header: &Header,
+        bytes: &[u8],
+        now: Timestamp,
+    ) -> Option<AbortedTransaction> {
+        self.epochs.begin(header.leader_epoch, header.base_offset);
+        let mut aborted = None;
+        if header.is_control() {
+            if let Some(marker) = Marker::parse(header, bytes) {
+                self.producers.marked(&marker, now);
+                let producer_id = marker.producer_id;
+                let first = self.transactions.ended(producer_id, header.base_offset);
+                aborted =
+                    first
+                        .filter(|_| !marker.committed)
+                        .map(|first_offset| AbortedTransaction {
+                            producer_id,
+                            first_offset,
+                            last_offset: header.base_offset,
+                        });
+            }
+        } else if header.has_producer() {
+            self.appended(header, now);
+        }
+        self.log_end = header.next_offset();
+        self.since_checkpoint_bytes += header.size_bytes;
+        aborted
+    }
+
+    /// The mirrored log has nothing below `offset` that is not here.
+    pub(super) fn skip_to(&mut self, offset: Offset) {
+        self.log_end = self.log_end.max(offset);
+    }
+
+    /// The mirrored log holds no batch that says of which epoch it is; what comes is of `epoch`.
+    pub(super) fn begin_epoch(&mut self, epoch: LeaderEpoch) {
+        if self.epochs.latest().is_none() {
+            self.epochs.begin(epoch, self.log_end);
+        }
+    }
+
     /// Offset that the next record gets.
     pub(super) fn log_end(&self) -> Offset {
         self.log_end
@@ -130,7 +174,8 @@ impl State {
 
     fn appended(&mut self, header: &Header, now: Timestamp) {
         self.producers.appended(header, now);
-        if header.is_transactional() {
+        // One that compaction has emptied has nothing to be decided.
+        if header.is_transactional() && header.record_count > 0 {
             self.transactions
                 .wrote(header.producer_id, header.base_offset);
         }

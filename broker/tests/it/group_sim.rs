@@ -538,6 +538,7 @@ fn image(version: u64, topics: &[&str]) -> Image {
             replication_factor: 1,
             overrides: BTreeMap::new(),
             config: config.clone(),
+            mirror: None,
         });
         image.topics_by_id.insert(id, topic.clone());
         image.topics.insert(topic.name.clone(), topic);

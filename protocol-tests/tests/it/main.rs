@@ -6,6 +6,7 @@ mod add_offsets_to_txn;
 mod add_partitions_to_txn;
 mod alter_configs;
 mod api_versions;
+mod bridge;
 mod client_quotas;
 mod compaction;
 mod consumer_group_describe;

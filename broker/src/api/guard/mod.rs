@@ -11,6 +11,7 @@
 //! against the decoder.
 
 mod admin;
+mod answers;
 mod schema;
 #[cfg(test)]
 pub(super) mod tests;
@@ -61,6 +62,8 @@ enum Element {
     String,
     /// Fields one after another, and the bytes of memory that their struct takes.
     Struct(usize, &'static [Field]),
+    /// An array of structs; in a tag.
+    Structs(usize, &'static [Field]),
 }
 
 /// Why a body was refused.
@@ -95,6 +98,16 @@ pub fn held_limit(len: usize) -> usize {
 /// up; those behind them belong to no field.
 pub fn check(key: ApiKey, version: i16, body: &[u8]) -> Result<usize, Refusal> {
     let schema = schema(key).ok_or(Refusal::Unknown(key))?;
+    walk(schema, version, body)
+}
+
+/// The same for `body`, another broker's response to a request of `key` at `version`.
+pub fn check_response(key: ApiKey, version: i16, body: &[u8]) -> Result<usize, Refusal> {
+    let schema = answers::schema(key).ok_or(Refusal::Unknown(key))?;
+    walk(schema, version, body)
+}
+
+fn walk(schema: &'static Schema, version: i16, body: &[u8]) -> Result<usize, Refusal> {
     let mut walk = Walk {
         rest: body,
         version,
@@ -176,7 +189,7 @@ impl Walk<'_> {
                 self.hold(count.saturating_mul(STRING_HELD))?;
                 (0..count).try_for_each(|_| self.string())
             }
-            Element::Struct(held, fields) => {
+            Element::Struct(held, fields) | Element::Structs(held, fields) => {
                 self.hold(count.saturating_mul(*held))?;
                 (0..count).try_for_each(|_| self.fields(fields))
             }
@@ -212,6 +225,7 @@ impl Walk<'_> {
                 Element::Fixed(len) => self.skip(*len)?,
                 Element::String => self.string()?,
                 Element::Struct(_, fields) => self.fields(fields)?,
+                Element::Structs(..) => self.array(element)?,
             }
             if before - self.rest.len() != size {
                 return Err(Refusal::Tag(tag));

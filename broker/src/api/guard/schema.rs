@@ -383,12 +383,12 @@ pub(super) const INT8: Field = Field::new(Kind::Fixed(1));
 pub(super) const INT16: Field = Field::new(Kind::Fixed(2));
 pub(super) const INT32: Field = Field::new(Kind::Fixed(4));
 pub(super) const INT64: Field = Field::new(Kind::Fixed(8));
-const UUID: Field = Field::new(Kind::Fixed(16));
+pub(super) const UUID: Field = Field::new(Kind::Fixed(16));
 pub(super) const STRING: Field = Field::new(Kind::String);
 pub(super) const BYTES: Field = Field::new(Kind::Bytes);
 pub(super) const INT32S: Field = Field::new(Kind::Array(Element::Fixed(4)));
 pub(super) const INT8S: Field = Field::new(Kind::Array(Element::Fixed(1)));
-const STRINGS: Field = Field::new(Kind::Array(Element::String));
+pub(super) const STRINGS: Field = Field::new(Kind::Array(Element::String));
 
 /// An array of structs that decode into `T`s.
 pub(super) const fn array<T>(fields: &'static [Field]) -> Field {
@@ -400,7 +400,7 @@ pub(super) const fn optional(fields: &'static [Field]) -> Field {
     Field::new(Kind::Optional(fields))
 }
 
-const fn tagged(tag: u32, element: Element) -> Field {
+pub(super) const fn tagged(tag: u32, element: Element) -> Field {
     Field::new(Kind::Tagged(tag, element))
 }
 
@@ -420,7 +420,7 @@ impl Field {
     }
 
     /// The same field, up to and with `version`.
-    const fn until(mut self, version: i16) -> Self {
+    pub(super) const fn until(mut self, version: i16) -> Self {
         self.to = version;
         self
     }

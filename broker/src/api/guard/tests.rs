@@ -99,7 +99,10 @@ impl Generator<'_> {
         version: i16,
         rng: &mut StdRng,
     ) -> Bytes {
-        let schema = schema(key).expect("described");
+        Generator::of(names, schema(key).expect("described"), version, rng)
+    }
+
+    fn of(names: &[&str], schema: &'static Schema, version: i16, rng: &mut StdRng) -> Bytes {
         let mut generator = Generator {
             names,
             rng,
@@ -149,6 +152,11 @@ impl Generator<'_> {
             Element::Fixed(len) => self.fixed(*len),
             Element::String => self.string(),
             Element::Struct(_, fields) => self.fields(fields),
+            Element::Structs(_, fields) => {
+                let count = self.rng.random_range(0..4_u32);
+                self.length(count, i32::put_to);
+                (0..count).for_each(|_| self.fields(fields));
+            }
         }
     }
 
@@ -380,4 +388,44 @@ fn every_line_of_the_table_is_described() {
     for api in crate::api::TABLE {
         assert!(schema(api.key).is_some(), "{api:?}");
     }
+}
+
+#[test]
+fn responses_are_walked_as_the_decoder_reads_them() {
+    let mut rng = StdRng::seed_from_u64(3);
+    macro_rules! hold {
+        ($($key:ident $response:ident $highest:literal),*) => {$(
+            let schema = answers::schema(ApiKey::$key).expect("described");
+            for version in $response::VERSIONS.min..=$highest {
+                for round in 0..200 {
+                    let mut body = BytesMut::from(Generator::of(&[], schema, version, &mut rng));
+                    let what = format!("{:?} v{version}: {body:02x?}", ApiKey::$key);
+                    let whole = body.clone().freeze();
+                    assert_eq!(decode::<$response>(&whole, version), Ok(0), "{what}");
+                    let checked = check_response(ApiKey::$key, version, &whole);
+                    assert_eq!(checked, Ok(whole.len()), "{what}");
+                    if round % 2 == 0 && !body.is_empty() {
+                        let at = rng.random_range(0..body.len());
+                        body[at] = [0, 1, 0x7f, 0x80, 0xff, rng.random()][rng.random_range(0..6)];
+                    }
+                    let body = body.freeze();
+                    if let Ok(taken) = check_response(ApiKey::$key, version, &body)
+                        && let Ok(left) = decode::<$response>(&body, version)
+                    {
+                        assert_eq!(left, body.len() - taken, "{body:02x?}");
+                    }
+                }
+            }
+        )*};
+    }
+    hold!(
+        ApiVersions ApiVersionsResponse 3, Metadata MetadataResponse 13, Fetch FetchResponse 12,
+        ListOffsets ListOffsetsResponse 10, OffsetForLeaderEpoch OffsetForLeaderEpochResponse 4,
+        DescribeConfigs DescribeConfigsResponse 4, DescribeLogDirs DescribeLogDirsResponse 4,
+        DescribeProducers DescribeProducersResponse 0, ListGroups ListGroupsResponse 5,
+        OffsetFetch OffsetFetchResponse 10, FindCoordinator FindCoordinatorResponse 6,
+        DescribeAcls DescribeAclsResponse 3,
+        DescribeUserScramCredentials DescribeUserScramCredentialsResponse 0,
+        SaslHandshake SaslHandshakeResponse 1, SaslAuthenticate SaslAuthenticateResponse 2
+    );
 }

@@ -12,7 +12,7 @@ const MOST_LINE_BYTES: usize = 64 << 20;
 
 /// Where requests go.
 #[derive(Debug)]
-pub(super) struct Client<'a> {
+pub(in crate::cli) struct Client<'a> {
     way: Way<'a>,
 }
 
@@ -35,7 +35,7 @@ impl<'a> Client<'a> {
     }
 
     /// A client of `HOST:PORT`, also written as a URL.
-    pub(super) fn new(server: &str) -> anyhow::Result<Self> {
+    pub(in crate::cli) fn new(server: &str) -> anyhow::Result<Self> {
         if server.starts_with("https://") {
             bail!("--server {server}: TLS is not spoken; give HOST:PORT");
         }
@@ -111,25 +111,29 @@ impl<'a> Client<'a> {
     }
 
     /// GET.
-    pub(super) async fn get(&self, path: &str, accept: &str) -> anyhow::Result<Answer> {
+    pub(in crate::cli) async fn get(&self, path: &str, accept: &str) -> anyhow::Result<Answer> {
         self.send("GET", path, accept, b"").await
     }
 
     /// GET of JSON.
-    pub(super) async fn get_json(&self, path: &str) -> anyhow::Result<Value> {
+    pub(in crate::cli) async fn get_json(&self, path: &str) -> anyhow::Result<Value> {
         let mut answer = self.get(path, "application/json").await?;
         Ok(serde_json::from_slice(&answer.all().await?)?)
     }
 
     /// DELETE.
-    pub(super) async fn delete(&self, path: &str) -> anyhow::Result<()> {
+    pub(in crate::cli) async fn delete(&self, path: &str) -> anyhow::Result<()> {
         let mut answer = self.send("DELETE", path, "application/json", b"").await?;
         answer.all().await?;
         Ok(())
     }
 
     /// POST of JSON.
-    pub(super) async fn post_json(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+    pub(in crate::cli) async fn post_json(
+        &self,
+        path: &str,
+        body: &Value,
+    ) -> anyhow::Result<Value> {
         let body = body.to_string();
         let mut answer = self
             .send("POST", path, "application/json", body.as_bytes())
@@ -140,7 +144,7 @@ impl<'a> Client<'a> {
 
 /// The body of an answer.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(in crate::cli) struct Answer {
     stream: BufReader<Box<dyn Stream>>,
     chunked: bool,
     /// Bytes still to come, of the chunk or of all.
@@ -188,7 +192,7 @@ impl Answer {
     }
 
     /// The next line; `None` at the end.
-    pub(super) async fn line(&mut self) -> anyhow::Result<Option<String>> {
+    pub(in crate::cli) async fn line(&mut self) -> anyhow::Result<Option<String>> {
         let mut from = 0;
         loop {
             if let Some(at) = self.buffer[from..].iter().position(|&byte| byte == b'\n') {

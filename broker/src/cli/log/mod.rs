@@ -1,7 +1,7 @@
 //! `trestle log`: the log database of a running broker, or of a store that is only read, from the
 //! command line.
 
-mod client;
+pub(in crate::cli) mod client;
 mod output;
 
 use std::io::{BufRead, IsTerminal};

@@ -25,6 +25,8 @@ pub enum Command {
     TxnCommit(TxnCommit),
     /// A transaction has ended.
     CompleteTxn(CompleteTxn),
+    /// To keep offsets that another cluster has for the group.
+    Import(Import),
     /// For committed offsets.
     Fetch(Fetch),
     /// Which groups there are.
@@ -54,6 +56,8 @@ pub enum Reply {
     Left(Vec<Result<(), GroupError>>),
     /// To `Commit`, `TxnCommit` and `DeleteOffsets`: what was asked, in order.
     Partitions(Result<ByTopic<Result<(), GroupError>>, GroupError>),
+    /// To `Import`.
+    Imported(Result<Imported, GroupError>),
     /// To `Fetch`.
     Fetched(Result<ByTopic<Fetched>, GroupError>),
     /// To `List`.
@@ -288,6 +292,26 @@ pub struct CompleteTxn {
     pub committed: bool,
     /// The groups it touched.
     pub groups: Vec<Arc<str>>,
+}
+
+/// Offsets of another cluster.
+#[derive(Clone, Debug)]
+pub struct Import {
+    /// The group.
+    pub group: Arc<str>,
+    /// Cluster metadata as the bridge knows it.
+    pub image: Arc<Image>,
+    /// The offsets, and below each what was imported the last time.
+    pub offsets: ByTopic<(NewOffset, Option<NewOffset>)>,
+}
+
+/// What became of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// Offsets that were stored.
+    pub stored: usize,
+    /// Offsets that are higher here, and stay so.
+    pub higher: usize,
 }
 
 /// An OffsetFetch for one group.

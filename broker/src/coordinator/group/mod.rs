@@ -412,6 +412,14 @@ impl Machine for Groups {
                     turn.answer(ticket, Reply::Partitions(Ok(outcomes)));
                 });
             }
+            Command::Import(import) => {
+                self.follow(now, rng, &import.image.clone(), d);
+                let id = import.group.clone();
+                self.turn(now, rng, &id, d, |group, turn| {
+                    let outcome = group.import(turn, import);
+                    turn.answer(ticket, Reply::Imported(outcome));
+                });
+            }
             Command::TxnCommit(commit) => {
                 self.follow(now, rng, &commit.commit.image.clone(), d);
                 let fence = self.fences.check(&commit);

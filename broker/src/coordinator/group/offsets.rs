@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::commands::{
-    ByTopic, Commit, CompleteTxn, DeleteOffsets, Fetch, Fetched, GroupError, NewOffset, Position,
-    TxnCommit,
+    ByTopic, Commit, CompleteTxn, DeleteOffsets, Fetch, Fetched, GroupError, Import, Imported,
+    NewOffset, Position, TxnCommit,
 };
 use super::consumer::CommitRight;
 use super::turn::Turn;
@@ -329,6 +329,56 @@ impl Group {
                 }),
             });
         })
+    }
+
+    /// Takes in offsets of another cluster, as long as nobody uses the group here: a group with members,
+    /// or with an offset that was not imported, is left alone. An offset is never lowered.
+    pub(super) fn import(
+        &mut self,
+        turn: &mut Turn<'_>,
+        import: Import,
+    ) -> Result<Imported, GroupError> {
+        if !matches!(self.kind, Kind::Simple) || !self.offsets.pending.is_empty() {
+            return Err(GroupError::NotEmpty);
+        }
+        let image = turn.image.clone();
+        let mut imported = Imported::default();
+        let mut fresh = Vec::new();
+        for (topic, partitions) in import.offsets {
+            for (partition, (offset, last)) in partitions {
+                let Some((topic, topic_id)) = existing(&image, &topic, partition) else {
+                    continue;
+                };
+                let current = self
+                    .offsets
+                    .get(&topic, partition)
+                    .map(|known| &known.offset);
+                match current {
+                    Some(known) if last.as_ref().is_some_and(|last| last != known) => {
+                        return Err(GroupError::NotEmpty);
+                    }
+                    Some(known) if *known == offset => continue,
+                    Some(known) if known.offset > offset.offset => {
+                        imported.higher += 1;
+                        continue;
+                    }
+                    Some(_) | None => {}
+                }
+                fresh.push(Row::Offset {
+                    group: turn.group.clone(),
+                    topic,
+                    partition,
+                    value: Some(Committed {
+                        offset,
+                        at: turn.now,
+                        topic_id,
+                    }),
+                });
+            }
+        }
+        imported.stored = fresh.len();
+        fresh.into_iter().for_each(|row| turn.store(row));
+        Ok(imported)
     }
 
     /// Looks at each offset on its own, and hands those that are fine to `take`.

@@ -236,6 +236,7 @@ fn image(before: &Image, topics: &[(&str, usize)]) -> Image {
             replication_factor: 1,
             overrides: BTreeMap::new(),
             config: Arc::new(TopicConfig::effective(&BTreeMap::new(), &Config::default())),
+            mirror: None,
         });
         image.topics_by_id.insert(id, topic.clone());
         image.topics.insert(topic.name.clone(), topic);
@@ -547,6 +548,7 @@ fn show_row(row: &Row, image: &Image) -> String {
 
 fn show_reply(reply: &Reply, image: &Image) -> String {
     match reply {
+        Reply::Imported(outcome) => format!("{outcome:?}"),
         Reply::Joined(Ok(joined)) => {
             let members = joined.members.iter().map(|member| {
                 let instance = member.instance.as_deref();

@@ -46,7 +46,7 @@ impl Stage {
         let placement = Placement::new(1, store.epoch());
         let partitions = Arc::new(Partitions::new(store.clone(), placement));
         let (courier, receive) = errands();
-        let producer_ids = Arc::new(ProducerIds::new(store.clone()));
+        let producer_ids = Arc::new(ProducerIds::new(store.clone(), "cluster"));
         let brain = Brain::new(i64::MAX / 4, 1);
         let transactions =
             Transactions::load(env.clone(), store.clone(), brain, producer_ids, courier);

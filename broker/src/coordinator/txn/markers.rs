@@ -142,7 +142,8 @@ impl MarkerCourier {
         };
         match marked.await {
             // A broker that only reads leaves markers to the one that writes.
-            Ok(()) | Err(AppendError::Gone | AppendError::ReadOnly) => true,
+            // What the bridge writes has no part in a transaction of ours.
+            Ok(()) | Err(AppendError::Gone | AppendError::ReadOnly | AppendError::Mirrored) => true,
             Err(AppendError::Producer(error)) => {
                 // A later marker is there already: this transaction has ended.
                 tracing::warn!(%error, id = ending.id, topic = %topic.name, index, "a marker is late");

@@ -3,6 +3,9 @@
 //! Owns one row, `producer-ids`: a format byte and the first id of the next block (u64,
 //! big-endian). A start begins a new block, so what was left of the last one is skipped; there are
 //! enough. Kafka's `ProducerIdManager`.
+//!
+//! Each cluster begins at a place of its own, far from where Kafka begins: a topic that the bridge has
+//! copied remembers the producers of its source, and no producer of ours may be taken for one of them.
 
 use bytes::Bytes;
 use tokio::sync::{Mutex, oneshot};
@@ -20,6 +23,8 @@ const BLOCK: i64 = 1000;
 #[derive(Debug)]
 pub struct ProducerIds {
     store: Store,
+    /// No id is lower.
+    first: i64,
     // Held while a block is reserved, for the ids that everybody waits for come with it.
     state: Mutex<State>,
 }
@@ -33,10 +38,11 @@ struct State {
 }
 
 impl ProducerIds {
-    /// Ids of `store`.
-    pub fn new(store: Store) -> Self {
+    /// Ids of `store`, which belongs to the cluster `cluster_id`.
+    pub fn new(store: Store, cluster_id: &str) -> Self {
         Self {
             store,
+            first: first(cluster_id),
             state: Mutex::default(),
         }
     }
@@ -65,6 +71,7 @@ impl ProducerIds {
                 None => 0,
             },
         };
+        let start = start.max(self.first);
         let end = start.checked_add(BLOCK).ok_or_else(|| {
             Error::new(ErrorKind::Invalid, "all producer ids have been handed out")
         })?;
@@ -84,6 +91,12 @@ impl ProducerIds {
         };
         Ok(())
     }
+}
+
+/// Where the ids of a cluster begin: one of 2^30 places, with room for 2^32 ids each.
+fn first(cluster_id: &str) -> i64 {
+    let place = crc32c::crc32c(cluster_id.as_bytes()) >> 2;
+    (i64::from(place) + 1) << 32
 }
 
 fn encode(next_block: i64) -> Bytes {
@@ -126,6 +139,17 @@ mod tests {
     }
 
     #[test]
+    fn clusters_begin_far_apart_and_far_from_kafka() {
+        let places: HashSet<i64> = (0..100).map(|n| first(&format!("cluster {n}"))).collect();
+        assert_eq!(places.len(), 100);
+        assert!(
+            places
+                .iter()
+                .all(|place| *place >= 1 << 32 && *place < 1 << 62)
+        );
+    }
+
+    #[test]
     fn bytes_of_no_version_are_refused() {
         for bytes in [
             &b""[..],
@@ -146,7 +170,7 @@ mod tests {
         for _ in 0..5 {
             let clock = Arc::new(DefaultSystemClock::new());
             let store = Store::open(options.clone(), clock).await.unwrap();
-            let ids = Arc::new(ProducerIds::new(store.clone()));
+            let ids = Arc::new(ProducerIds::new(store.clone(), "cluster"));
             let callers: Vec<_> = (0..4)
                 .map(|_| {
                     let ids = ids.clone();
@@ -161,7 +185,7 @@ mod tests {
                 .collect();
             for own in futures::future::join_all(callers).await {
                 for id in own {
-                    assert!(id.0 >= 0);
+                    assert!(id.0 >= first("cluster"));
                     assert!(seen.insert(id), "{id} was handed out twice");
                 }
             }

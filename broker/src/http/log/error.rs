@@ -73,6 +73,7 @@ impl From<AppendError> for ApiError {
         match error {
             AppendError::Gone => Self::missing("the topic was deleted"),
             AppendError::ReadOnly => Self::missing("this broker only reads: there is no append"),
+            AppendError::Mirrored => Self::new(StatusCode::CONFLICT, error.to_string()),
             other => Self::later(other.to_string()),
         }
     }

@@ -73,7 +73,7 @@ fn respond(headers: &HeaderMap, message: &impl Message) -> Response {
     }
 }
 
-async fn read_body(door: &Door, body: Body) -> Result<Bytes, ApiError> {
+pub(super) async fn read_body(door: &Door, body: Body) -> Result<Bytes, ApiError> {
     let limit = door.max_body_bytes;
     body::to_bytes(body, limit).await.map_err(|error| {
         use std::error::Error;

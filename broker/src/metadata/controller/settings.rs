@@ -149,7 +149,10 @@ impl Task {
                 }
                 draft.image.scram = Arc::new(all);
             }
-            Change::Create(_) | Change::Delete(_) | Change::AddPartitions(_) => {}
+            Change::Create(_)
+            | Change::Delete(_)
+            | Change::AddPartitions(_)
+            | Change::Mirror(_) => {}
         }
         Ok(None)
     }

@@ -95,6 +95,7 @@ fn image(version: u64, topics: &BTreeMap<&str, (TopicId, usize)>) -> Arc<Image> 
             replication_factor: 1,
             overrides: BTreeMap::new(),
             config: Arc::new(TopicConfig::default()),
+            mirror: None,
         });
         image.topics.insert(topic.name.clone(), topic.clone());
         image.topics_by_id.insert(*id, topic);
