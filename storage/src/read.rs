@@ -19,6 +19,8 @@ const CURSORS: usize = 2;
 const STOPS: usize = 16;
 /// Directory rows looked up at a time.
 const SEGMENTS_AHEAD: usize = 16;
+/// How often a place is looked for while its segment is merged away.
+const LOOKUPS: usize = 8;
 
 /// A place in a log, between two rows of a segment.
 #[derive(Debug)]
@@ -171,20 +173,21 @@ impl Cursor {
     /// The place of the entry that contains `offset`, or the next; `None` if the log holds nothing.
     async fn at(log: &Inner, offset: u64, places: u64) -> Result<Option<Self>> {
         let (core, key) = (&*log.core, &log.key);
-        let mut rows = loop {
+        let mut rows = VecDeque::new();
+        for _ in 0..LOOKUPS {
             let Some(directory) = lookup::directory_at(core, key, offset).await? else {
                 return Ok(None);
             };
             let first_offset = directory.first_offset;
-            let rows = lookup::directories_from(core, key, first_offset, SEGMENTS_AHEAD).await?;
+            rows = lookup::directories_from(core, key, first_offset, SEGMENTS_AHEAD).await?;
             // Else it went in between, into the one before it.
             if rows
                 .front()
                 .is_some_and(|row| row.first_offset == first_offset)
             {
-                break rows;
+                break;
             }
-        };
+        }
         let Some(mut cursor) = Self::enter(log, &mut rows, places) else {
             return Ok(None);
         };
