@@ -71,6 +71,12 @@ type Place = (Arc<str>, Arc<str>, i32);
 struct GroupWorld {
     limits: Limits,
     image: Arc<Image>,
+    /// The images since the last crash, all but the newest.
+    older: Vec<Arc<Image>>,
+    /// The newest that the machine was given.
+    heard: Arc<Image>,
+    /// Offsets are being deleted on request.
+    deleting: bool,
     clients: Vec<Client>,
     asked: BTreeMap<Ticket, Asked>,
     /// Who was told, in which generation of a group, that a partition is its own.
@@ -118,9 +124,13 @@ impl GroupWorld {
                 instance: instance.map(Into::into),
                 ..Client::default()
             });
+        let first = Arc::new(image(1, &["t", "u"]));
         Self {
             limits,
-            image: Arc::new(image(1, &["t", "u"])),
+            image: first.clone(),
+            older: Vec::new(),
+            heard: first,
+            deleting: false,
             clients: clients.collect(),
             asked: BTreeMap::new(),
             owners: BTreeMap::new(),
@@ -342,12 +352,29 @@ impl World for GroupWorld {
                 };
                 (Command::DeleteOffsets(delete), Asked::Other)
             }
+            // The news of an image may come after requests that bring a newer one.
+            _ if rng.random_ratio(1, 3) && !self.older.is_empty() => {
+                let late = self.older[rng.random_range(0..self.older.len())].clone();
+                (Command::Follow(late), Asked::Other)
+            }
             _ => {
                 let topics: &[&str] = if rng.random() { &["t", "u"] } else { &["t"] };
-                self.image = Arc::new(image(self.image.version + 1, topics));
+                let image = Arc::new(image(self.image.version + 1, topics));
+                self.older.push(std::mem::replace(&mut self.image, image));
                 (Command::Follow(self.image.clone()), Asked::Other)
             }
         };
+        let brought = match &command {
+            Command::Commit(commit) => Some(&commit.image),
+            Command::TxnCommit(commit) => Some(&commit.commit.image),
+            Command::DeleteOffsets(delete) => Some(&delete.image),
+            Command::Follow(image) => Some(image),
+            _ => None,
+        };
+        if let Some(brought) = brought.filter(|brought| brought.version > self.heard.version) {
+            self.heard = brought.clone();
+        }
+        self.deleting = matches!(command, Command::Delete(_) | Command::DeleteOffsets(_));
         self.asked.insert(ticket, asked);
         command
     }
@@ -447,6 +474,10 @@ impl World for GroupWorld {
             } => {
                 let place = (group.clone(), topic.clone(), *partition);
                 let value = value.as_ref().map(|value| value.offset.offset);
+                assert!(
+                    value.is_some() || self.deleting || self.heard.topic(topic).is_none(),
+                    "{place:?} is forgotten, and nobody asked for it"
+                );
                 let values = self.offsets.get(&place);
                 assert!(
                     value.is_none() || values.is_some_and(|values| values.contains(&value)),
@@ -468,6 +499,9 @@ impl World for GroupWorld {
         self.statics.clear();
         self.replaced.clear();
         self.late.clear();
+        // A start begins with what is stored.
+        self.older.clear();
+        self.heard = self.image.clone();
         for ticket in waiting {
             // The transaction may be open still, and end otherwise.
             if let Some(Asked::Complete(producer, _, values)) = self.asked.remove(ticket) {

@@ -77,7 +77,10 @@ impl Limits {
 #[derive(Clone, Debug)]
 pub struct Groups {
     limits: Limits,
+    /// The newest picture that was brought; none yet after a start.
     image: Arc<Image>,
+    /// Whether one was brought.
+    knows_topics: bool,
     groups: BTreeMap<Arc<str>, Group>,
     fences: Fences,
     timers: Timers,
@@ -151,6 +154,7 @@ impl Groups {
         Self {
             limits,
             image: Arc::default(),
+            knows_topics: false,
             groups: BTreeMap::new(),
             fences: Fences::default(),
             timers: Timers::default(),
@@ -239,7 +243,8 @@ impl Groups {
     }
 
     /// Takes in `image` if it is newer than what is known: the offsets of topics that have gone go, and
-    /// consumer groups look at what has changed.
+    /// consumer groups look at what has changed. Requests bring images that are newer than the news on its
+    /// way: what is older says nothing of a topic that came since, nor of what was committed for it.
     fn follow(
         &mut self,
         now: Timestamp,
@@ -247,10 +252,10 @@ impl Groups {
         image: &Arc<Image>,
         decision: &mut Decision<Self>,
     ) {
-        if image.version <= self.image.version && !self.image.cluster_id.is_empty() {
+        if self.knows_topics && image.version <= self.image.version {
             return;
         }
-        let first = self.image.cluster_id.is_empty();
+        let first = !std::mem::replace(&mut self.knows_topics, true);
         let before = std::mem::replace(&mut self.image, image.clone());
         let gone = first
             || before

@@ -70,6 +70,8 @@ struct Stage {
     limits: Limits,
     groups: Groups,
     image: Arc<Image>,
+    /// The one before it.
+    older: Arc<Image>,
     now: Timestamp,
     tickets: u64,
     luck: Counting,
@@ -86,6 +88,7 @@ impl Stage {
             groups: Groups::new(limits.clone()),
             limits,
             image: Arc::default(),
+            older: Arc::default(),
             now: 0,
             tickets: 0,
             luck: Counting::default(),
@@ -101,7 +104,8 @@ impl Stage {
         let words = Words::new(words);
         match verb {
             "limits" => self.set_limits(&words),
-            "topics" => {
+            // The same, but nobody is told yet.
+            "topics" | "unheard" => {
                 let topics: Vec<(&str, usize)> = words
                     .plain
                     .iter()
@@ -110,9 +114,13 @@ impl Stage {
                         (name, count.parse().expect("a number"))
                     })
                     .collect();
-                self.image = Arc::new(image(&self.image, &topics));
-                self.command(Command::Follow(self.image.clone()));
+                let image = Arc::new(image(&self.image, &topics));
+                self.older = std::mem::replace(&mut self.image, image);
+                if verb == "topics" {
+                    self.command(Command::Follow(self.image.clone()));
+                }
             }
+            "late" => self.command(Command::Follow(self.older.clone())),
             "at" => {
                 self.now = words.number(0);
                 while self.groups.next_deadline().is_some_and(|at| at <= self.now) {
