@@ -193,4 +193,25 @@ mod tests {
         }
         assert_eq!(seen.len(), 10_000);
     }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn ids_that_are_used_up_are_not_handed_out_again() {
+        let clock = Arc::new(DefaultSystemClock::new());
+        let options = Options::new(DataUrl::Memory);
+        let store = Store::open(options, clock).await.unwrap();
+        let last = i64::MAX - BLOCK;
+        let mut write_set = WriteSet::new();
+        write_set.put_row(Bytes::from_static(ROW), encode(last));
+        store.commit(write_set, |_| {});
+        store.flush().await.unwrap();
+        let ids = ProducerIds::new(store.clone(), "cluster");
+        for id in last..i64::MAX {
+            assert_eq!(ids.next().await.unwrap(), ProducerId(id));
+        }
+        // Now, again, and after a restart.
+        for ids in [&ids, &ids, &ProducerIds::new(store.clone(), "cluster")] {
+            assert_eq!(ids.next().await.unwrap_err().kind(), ErrorKind::Invalid);
+        }
+        store.close().await.unwrap();
+    }
 }
