@@ -2,7 +2,7 @@
 
 mod moves;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -662,14 +662,15 @@ impl<'a> BatchBuilder<'a> {
             self.batch
                 .put_bytes(Format::key(), Format::value(Format::CURRENT));
         }
-        for update in &mut self.updates {
+        let mut updates = by_log(self.updates);
+        for update in &mut updates {
             update.bounds = update.log.inner().writer().bounds;
         }
         let flight = Flight {
             seqnum: 0,
             result: Ok(()),
             next_sequence: self.assigned.next_sequence,
-            updates: self.updates,
+            updates,
             done: self.done,
             bytes: self.bytes,
             dropped: self.dropped,
@@ -682,6 +683,27 @@ impl<'a> BatchBuilder<'a> {
             sealed: self.sealed,
         }
     }
+}
+
+/// One update a log: readers see all that a batch does to a log at once, or the end that is shown would be
+/// that of entries that are not there yet.
+fn by_log(updates: Vec<LogUpdate>) -> Vec<LogUpdate> {
+    let mut place_of = HashMap::with_capacity(updates.len());
+    let mut merged: Vec<LogUpdate> = Vec::with_capacity(updates.len());
+    for update in updates {
+        match place_of.entry(address(&update.log)) {
+            hash_map::Entry::Occupied(place) => {
+                let known: &mut LogUpdate = &mut merged[*place.get()];
+                known.entries.extend(update.entries);
+                known.rows.extend(update.rows);
+            }
+            hash_map::Entry::Vacant(place) => {
+                place.insert(merged.len());
+                merged.push(update);
+            }
+        }
+    }
+    merged
 }
 
 /// Tells logs apart.

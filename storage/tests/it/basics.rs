@@ -1,7 +1,7 @@
 //! Appending, reading, reopening.
 
-use anyhow::Result;
-use trestle_storage::{Options, ReadLimit, Store, WriteSet};
+use anyhow::{Result, ensure};
+use trestle_storage::{Entry, Options, ReadLimit, Store, WriteSet};
 
 use crate::support::{NO_LIMIT, append, clock, commit, entry, in_directory, in_memory, read_all};
 
@@ -134,5 +134,39 @@ async fn a_set_that_cannot_be_made_changes_nothing() -> Result<()> {
     assert_eq!(store.row(b"row").await?, None);
     append(&store, &log, entry("a", 1, 10)).await?;
     assert_eq!(read_all(&log, 0, 100).await?.len(), 2);
+    Ok(())
+}
+
+/// Whatever the order of logs in a set, a reader that sees its end finds all that lies before it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_that_is_shown_is_that_of_what_is_there() -> Result<()> {
+    const SETS: u64 = 100;
+    const ENTRIES: u64 = 200;
+    let store = Store::open(in_memory(), clock()).await?;
+    let (a, b) = (store.log(b"a").await?, store.log(b"b").await?);
+    let log = a.clone();
+    let reader = tokio::spawn(async move {
+        let mut next = 0;
+        while next < SETS * ENTRIES {
+            let end = log.bounds().end_offset;
+            ensure!(end % ENTRIES == 0, "a part of a set: {end}");
+            let found = log.read(next, NO_LIMIT).await?;
+            let reached = found.last().map_or(next, Entry::end_offset);
+            ensure!(reached >= end, "{reached} of {end}");
+            next = reached;
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    });
+    for set in 0..SETS {
+        let mut write_set = WriteSet::new();
+        for offset in set * ENTRIES..(set + 1) * ENTRIES {
+            write_set.append(&a, entry("a", offset, 20));
+            write_set.append(&b, entry("b", offset, 20));
+        }
+        commit(&store, write_set).await?;
+    }
+    reader.await??;
+    store.close().await?;
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::runtime::Runtime;
@@ -212,7 +212,12 @@ async fn keeps_reading(log: Log, done: Arc<AtomicBool>) -> Result<()> {
                 found.first_offset
             );
         }
-        ensure!(found.len() as u64 >= end, "{} of {end}", found.len());
+        if (found.len() as u64) < end {
+            let at = found.len() as u64;
+            let again = read_all(&log, at, max_bytes).await?.len();
+            let (windows, bounds) = (log.windows().await?, log.bounds());
+            bail!("{at} of {end}, then {again} more: {bounds:?}, {windows:?}");
+        }
         let first = log.first_timestamp().await?;
         ensure!(first == (end > 0).then_some(0) || end == 0, "{first:?}");
         max_bytes = max_bytes * 3 % 100_000 + 1;
