@@ -17,6 +17,12 @@ const CHECKPOINT_LIFETIME: Duration = Duration::from_secs(60);
 /// On S3, requests cost: nothing is looked for more often than this.
 const S3_UPKEEP: Duration = Duration::from_secs(15);
 
+/// What a process of before was compacting when it was killed is taken up when nobody has shown to be at
+/// it for so many upkeep intervals, within these bounds. Until then that segment stays as it is.
+const ABANDONED: u32 = 60;
+const LEAST_ABANDONED: Duration = Duration::from_secs(2);
+const MOST_ABANDONED: Duration = Duration::from_secs(30);
+
 /// However short the intervals, a busy machine may take so long for what they are counted for.
 const LEAST_RESTLESS: Duration = Duration::from_secs(30);
 
@@ -71,8 +77,10 @@ pub(crate) fn settings(options: &Options) -> Settings {
 /// What applies to compaction.
 pub(crate) fn compactor_options(options: &Options) -> CompactorOptions {
     let interval = upkeep_interval(options);
+    let abandoned = (interval * ABANDONED).clamp(LEAST_ABANDONED, MOST_ABANDONED);
     let mut compactor = CompactorOptions {
         poll_interval: interval,
+        worker_heartbeat_timeout: abandoned,
         // Drains count, and cost nothing; rows are rewritten by one worker.
         max_concurrent_compactions: 32,
         checkpoint_lifetime: CHECKPOINT_LIFETIME.min(gc_interval(options) * 2),
@@ -82,6 +90,7 @@ pub(crate) fn compactor_options(options: &Options) -> CompactorOptions {
     if let Some(worker) = &mut compactor.worker {
         worker.max_concurrent_compactions = 1;
         worker.compactions_poll_interval = interval;
+        worker.heartbeat_interval = abandoned / 3;
         worker.max_subcompactions = 1;
         worker.max_fetch_tasks = 1;
         worker.bytes_to_fetch = 512 << 10;
