@@ -104,6 +104,10 @@ impl Core {
         }
         let merged = self.merge(&run).await;
         drop(windows);
+        if merged.is_err() {
+            // Nothing goes now, but what was left dead where it lay may be rewritten later.
+            self.segments.rewritten();
+        }
         // What was moved before it failed has to be in files too.
         self.write_memtable().await?;
         self.merging.kept.lock().clear();

@@ -48,7 +48,12 @@ impl Segments {
 
     /// What another process has made of them.
     pub(crate) fn replace(&self, found: Vec<SegmentMeta>) {
-        *self.by_id.write() = found.into_iter().map(|s| (s.id, s)).collect();
+        let found: BTreeMap<_, _> = found.into_iter().map(|s| (s.id, s)).collect();
+        let mut known = self.by_id.write();
+        if known.keys().any(|id| !found.contains_key(id)) {
+            self.changes.fetch_add(1, Ordering::AcqRel);
+        }
+        *known = found;
     }
 
     /// All of them, oldest first.
@@ -62,7 +67,7 @@ impl Segments {
         self.changes.load(Ordering::Acquire)
     }
 
-    /// One was rewritten.
+    /// One was rewritten, or may be though entries of it were moved.
     pub(crate) fn rewritten(&self) {
         self.changes.fetch_add(1, Ordering::AcqRel);
     }

@@ -120,9 +120,11 @@ impl Core {
     /// Where entries lie: the same number before and after a lookup of several steps says that none of
     /// them looked into a segment out of which entries had been moved.
     pub(crate) fn places(&self) -> u64 {
+        let changes = self.segments.changes();
         match self.db.writer() {
-            Some(_) => self.segments.changes(),
-            None => self.db.version(),
+            Some(_) => changes,
+            // Neither number goes back. What another process wrote may show in rows before it does in files.
+            None => self.db.version().wrapping_add(changes),
         }
     }
 
