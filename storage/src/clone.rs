@@ -28,6 +28,12 @@ use crate::{DataUrl, Error, ErrorKind, Options, Result, Store};
 const ORIGINS_DIR: &str = "origins";
 
 impl Store {
+    /// Whether `target` lies beside this store: in the same directory, or under the same prefix of the
+    /// same bucket.
+    pub fn lies_beside(&self, target: &DataUrl) -> bool {
+        lies_beside(&self.core().options.data, target)
+    }
+
     /// Makes a store at `target` that holds what this one does: everything committed so far, or what
     /// was there at a `checkpoint`. It is one of its own from then on; nothing that happens to either
     /// shows in the other. No data are copied: a checkpoint without a name keeps the files that both
@@ -79,6 +85,41 @@ impl Store {
                 Err(error)
             }
         }
+    }
+}
+
+/// Whether the store at `target` lies, or would lie, beside the one at `parent`: in the same directory, or
+/// under the same prefix of the same bucket. A target that has no directory to lie in does not.
+fn lies_beside(parent: &DataUrl, target: &DataUrl) -> bool {
+    match (parent, target) {
+        (DataUrl::File(parent), DataUrl::File(target)) => {
+            // As the links among their paths lead.
+            let real = |path: &Path| match (path.canonicalize(), path.parent(), path.file_name()) {
+                (Ok(path), ..) => Some(path),
+                (Err(_), Some(directory), Some(name)) => {
+                    directory.canonicalize().ok().map(|real| real.join(name))
+                }
+                (Err(_), ..) => None,
+            };
+            let (parent, target) = (real(parent), real(target));
+            let directory = target.as_deref().and_then(Path::parent);
+            directory.is_some() && directory == parent.as_deref().and_then(Path::parent)
+        }
+        (
+            DataUrl::S3 { bucket, prefix },
+            DataUrl::S3 {
+                bucket: to,
+                prefix: target,
+            },
+        ) => {
+            let above = |prefix: &str| match prefix.rsplit_once('/') {
+                Some((above, _)) => above.to_owned(),
+                None => String::new(),
+            };
+            let named = !prefix.is_empty() && !target.is_empty();
+            bucket == to && named && above(prefix) == above(target)
+        }
+        _ => false,
     }
 }
 
@@ -224,5 +265,55 @@ impl WalAdmin for NothingInWal {
         let last = from_manifest.next_wal_sst_id().saturating_sub(1);
         let last = last.max(from_manifest.replay_after_wal_id());
         Ok((last, last))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_beside_a_store() -> std::io::Result<()> {
+        let directory = tempfile::tempdir()?;
+        let at = |path: &str| DataUrl::File(directory.path().join(path));
+        for made in ["data", "elsewhere", "there"] {
+            std::fs::create_dir(directory.path().join(made))?;
+        }
+        std::os::unix::fs::symlink(
+            directory.path().join("elsewhere"),
+            directory.path().join("link"),
+        )?;
+        let own = at("data");
+        assert!(lies_beside(&own, &at("copy")));
+        assert!(
+            lies_beside(&own, &at("there")),
+            "an empty one that is there"
+        );
+        assert!(lies_beside(&own, &at("elsewhere/../copy")));
+        for target in [
+            "data/copy",
+            "elsewhere/copy",
+            "missing/copy",
+            "..",
+            "link/copy",
+        ] {
+            assert!(!lies_beside(&own, &at(target)), "{target}");
+        }
+        assert!(!lies_beside(&own, &DataUrl::File("/".into())));
+
+        let at = |bucket: &str, prefix: &str| DataUrl::S3 {
+            bucket: bucket.into(),
+            prefix: prefix.into(),
+        };
+        let own = at("b", "team/data");
+        assert!(lies_beside(&own, &at("b", "team/copy")));
+        for target in ["copy", "team/data/copy", "other/copy", ""] {
+            assert!(!lies_beside(&own, &at("b", target)), "{target}");
+        }
+        assert!(!lies_beside(&own, &at("c", "team/copy")));
+        assert!(lies_beside(&at("b", "data"), &at("b", "copy")));
+        assert!(!lies_beside(&at("b", ""), &at("b", "copy")), "within it");
+        assert!(!lies_beside(&DataUrl::Memory, &own));
+        Ok(())
     }
 }

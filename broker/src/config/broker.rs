@@ -25,6 +25,8 @@ pub struct Config {
     pub http: Option<String>,
     /// Most connections there.
     pub http_max_connections: usize,
+    /// `trestle.clones.anywhere`.
+    pub clones_anywhere: bool,
     /// Largest body of a request there.
     pub http_request_max_bytes: usize,
     /// How the store is opened.
@@ -202,6 +204,7 @@ fields! {
     "transaction.max.timeout.ms" => transaction_max_timeout_ms,
     "transactional.id.expiration.ms" => transactional_id_expiration_ms,
     "trestle.cache.bytes" => storage.cache_bytes,
+    "trestle.clones.anywhere" => clones_anywhere,
     "trestle.data" => storage.data,
     "trestle.decompressed.batch.max.bytes" => decompressed_batch_max_bytes,
     "trestle.flush.interval.ms" => storage.flush_interval,
@@ -376,6 +379,7 @@ impl Config {
             listeners: Vec::new(),
             http: None,
             http_max_connections: 0,
+            clones_anywhere: false,
             http_request_max_bytes: 0,
             storage: Options::new(DataUrl::Memory),
             auto_create_topics: false,

@@ -328,6 +328,7 @@ pub const BROKER: &[Definition] = &[
         .valid(AtLeast(1)),
     row("trestle.cache.bytes", Long, "50331648", Honoured, "Memory for blocks, indexes and filters read from the store.")
         .valid(AtLeast(0)),
+    row("trestle.clones.anywhere", Boolean, "false", Honoured, "Whether `POST /api/v1/clones` may make a clone anywhere that the broker may write, and not only beside its own data."),
     row("trestle.data", String, "file:./trestle-data", Honoured, "Where the data lie: `memory:`, `file:PATH` or `s3://BUCKET/PREFIX`."),
     row("trestle.decompressed.batch.max.bytes", Long, "268435456", Honoured, "Largest size that a compressed batch may unpack to.")
         .valid(AtLeast(1)),

@@ -5,6 +5,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::StatusCode;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
@@ -198,6 +199,13 @@ pub(super) async fn clone(rooms: &Arc<Rooms>, params: &Params) -> Result<Json, A
         ));
     }
     let checkpoint: Option<Uuid> = params.number("checkpoint")?;
+    if !rooms.config.clones_anywhere && !rooms.store.lies_beside(&target) {
+        return Err(ApiError::new(
+            StatusCode::FORBIDDEN,
+            "parameter target: clones are made beside the broker's own data, in the same directory or \
+             under the same prefix; start the broker with trestle.clones.anywhere=true for other places",
+        ));
+    }
     rooms.store.clone_to(&target, checkpoint).await?;
     Ok(json!({ "status": "success", "target": target.to_string() }))
 }
