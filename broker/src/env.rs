@@ -110,6 +110,18 @@ impl Env {
         });
     }
 
+    /// Does `work`, which takes the processor for long, beside the tasks. A panic in it is the caller's.
+    pub async fn compute<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        match tokio::task::spawn_blocking(work).await {
+            Ok(done) => done,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime ends, and with it the caller.
+                Err(_) => std::future::pending().await,
+            },
+        }
+    }
+
     /// Cancelled when the broker is stopping.
     pub fn stopping(&self) -> &CancellationToken {
         &self.stop

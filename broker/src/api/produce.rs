@@ -279,7 +279,17 @@ async fn append(
     let now = rooms.env.now();
     let max_bytes = rooms.config.decompressed_batch_max_bytes;
     let rules = Rules::of(&topic.config, ctx.version >= ZSTD_SINCE, max_bytes);
-    let batch = batch::check(data.records, &rules, now)?;
+    let records = data.records;
+    let batch = match rules.repacks(&records) {
+        // Its connection waits for it, and others do not.
+        true => {
+            rooms
+                .env
+                .compute(move || batch::check(records, &rules, now))
+                .await?
+        }
+        false => batch::check(records, &rules, now)?,
+    };
     if let Some(join) = join
         && batch.header.is_transactional()
     {

@@ -174,6 +174,17 @@ impl Rules {
         }
     }
 
+    /// Whether [`check`] packs the records of `batch` anew, as far as its header tells.
+    pub fn repacks(&self, batch: &[u8]) -> bool {
+        let attributes = batch.get(ATTRIBUTES_START..ATTRIBUTES_START + 2);
+        let codec = attributes.and_then(|bytes| {
+            let attributes = i16::from_be_bytes(bytes.try_into().ok()?);
+            Codec::from_attributes(attributes)
+        });
+        let kept = self.compression.map(Codec::from);
+        kept.is_some_and(|kept| codec.is_some_and(|codec| codec != kept))
+    }
+
     pub(super) fn check_size(&self, size_bytes: usize) -> Result<(), BatchError> {
         let max_bytes = self.max_message_bytes;
         if size_bytes > usize::try_from(max_bytes).unwrap_or(0) {
