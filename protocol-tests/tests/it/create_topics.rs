@@ -261,6 +261,23 @@ fn bad_settings_are_refused() {
         let message = refused.error_message.expect("a message");
         assert!(message.contains(setting), "{message}");
     }
+    // Each is fine alone.
+    let lags = [
+        ("min.compaction.lag.ms", "10"),
+        ("max.compaction.lag.ms", "5"),
+    ];
+    let refused = client.try_create(creatable(&name, 1, &lags));
+    assert_eq!(refused.error_code, codes::INVALID_CONFIG);
+    let message = refused.error_message.expect("a message");
+    assert!(message.contains("max.compaction.lag.ms"), "{message}");
+    if !broker.is_kafka() {
+        let misspelt = client.try_create(creatable(&name, 1, &[("cleanup.polcy", "compact")]));
+        let message = misspelt.error_message.expect("a message");
+        assert!(
+            message.contains("cleanup.policy"),
+            "a suggestion: {message}"
+        );
+    }
     let mut null = creatable(&name, 1, &[("retention.ms", "1")]);
     null.configs[0].value = None;
     assert_eq!(code_of(&mut client, null), codes::INVALID_CONFIG);

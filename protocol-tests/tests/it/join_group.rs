@@ -430,3 +430,53 @@ fn who_vanishes_while_joining_is_left_behind() {
     assert!(!stays.iter().any(lists_it));
     share_out(&mut stays);
 }
+
+/// 82. Over a kill offsets and members stay: nobody has to join again, and who was waiting in a rebalance does.
+#[test]
+fn a_group_survives_a_kill() {
+    let Some(mut broker) = Broker::on_disk(&[]) else {
+        return;
+    };
+    broker.connect().create_topic("topic", 1);
+    let mut members = vec![
+        Member::new(&broker, "g"),
+        Member::of_instance(&broker, "g", "i"),
+    ];
+    form(&mut members);
+    let generation = members[0].generation;
+    let shares: Vec<_> = members
+        .iter_mut()
+        .map(|member| member.sync(&[]).assignment)
+        .collect();
+    assert_eq!(members[0].commit("topic", 0, 5), codes::NONE);
+    broker.kill();
+    broker.restart();
+    for (member, share) in members.iter_mut().zip(&shares) {
+        member.client = broker.connect();
+        assert_eq!(member.heartbeat(), codes::NONE);
+        assert_eq!(member.sync(&[]).assignment, *share);
+    }
+    assert_eq!(broker.connect().group_state("g"), "Stable");
+    assert_eq!(broker.connect().committed("g", "topic", 0), 5);
+    assert_eq!(members[1].commit("topic", 0, 6), codes::NONE);
+
+    let mut third = Member::new(&broker, "g");
+    let waits = third.send_join();
+    members[0].wait_for_rebalance();
+    broker.kill();
+    drop(waits);
+    broker.restart();
+    for member in &mut members {
+        member.client = broker.connect();
+        assert_eq!(
+            member.heartbeat(),
+            codes::NONE,
+            "that rebalance is forgotten"
+        );
+    }
+    members.push(Member::new(&broker, "g"));
+    join_all(&mut members);
+    share_out(&mut members);
+    assert_eq!(members[0].generation, generation + 1);
+    assert_eq!(broker.connect().committed("g", "topic", 0), 6);
+}

@@ -111,7 +111,8 @@ fn compacted_topics_keep_old_records_unless_they_say_delete() {
     assert_eq!(start(&mut client, &compact), 0);
 }
 
-fn table_bytes(directory: &Path) -> u64 {
+/// Bytes of the files of a store, those that wait to be removed too.
+pub(crate) fn table_bytes(directory: &Path) -> u64 {
     let Ok(tables) = std::fs::read_dir(directory.join("db/compacted")) else {
         return u64::MAX;
     };
