@@ -453,24 +453,27 @@ async fn follow_images(rooms: Arc<Rooms>) {
 
 /// Clears up after topics that are gone, and enforces retention, once an interval.
 async fn retain(rooms: Arc<Rooms>) {
-    let mut most = rooms.config.initial_task_delay;
-    let mut retention = Retention::default();
-    let swept = sweep(&rooms.store, || rooms.metadata.image()).await;
-    match swept {
+    let first = rooms.config.initial_task_delay;
+    let pause =
+        |most: Duration| rooms.pause(move |config| config.retention_check_interval.min(most));
+    if !pause(first).await {
+        return;
+    }
+    match sweep(&rooms.store, || rooms.metadata.image()).await {
         Ok(0) => {}
         Ok(rows) => tracing::debug!(rows, "deleted what topics that are gone had left"),
         Err(error) => tracing::debug!(%error, "what topics that are gone had left stays"),
     }
-    while rooms
-        .pause(|config| config.retention_check_interval.min(most))
-        .await
-    {
+    let mut retention = Retention::default();
+    loop {
         let image = rooms.metadata.image();
         let expiration_ms = image.config.producer_id_expiration_ms;
         let now = rooms.env.now();
         let cut = retention.enforce(&rooms.partitions, &image, now, expiration_ms);
         rooms.metrics.cleaner.cut.inc_by(cut.await as u64);
-        most = Duration::MAX;
+        if !pause(Duration::MAX).await {
+            return;
+        }
     }
 }
 

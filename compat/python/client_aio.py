@@ -10,7 +10,7 @@ import aiokafka
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition, errors
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import OffsetAndMetadata
-from model import Admin, Fenced, Member, Producer, Record, Refused
+from model import Admin, Fenced, Member, Offsets, Producer, Record, Refused
 
 from runner.client import BOOTSTRAP
 
@@ -286,8 +286,9 @@ class AioAdmin(Admin):
         return found.get("cluster_id") or "", found["controller_id"], {b["node_id"]: f"{b['host']}:{b['port']}" for b in found["brokers"]}
 
 
-class Client:
+class Client(Offsets):
     name = "aiokafka"
+    place = TopicPartition
     version = aiokafka.__version__
     unavailable = {"eos.chain": "this client sends a transaction's offsets without the member's generation (KIP-447), so a chain with more than one member cannot be exact"}
     if "group_instance_id" not in inspect.signature(AIOKafkaConsumer).parameters:
@@ -326,21 +327,6 @@ class Client:
             return [f"{b['host']}:{b['port']}" for b in cluster["brokers"]], leaders
 
         return self._admin(ask)
-
-    def offset_at(self, topic, partition, timestamp_ms):
-        where = TopicPartition(topic, partition)
-        found = self._asked(lambda c: c.offsets_for_times({where: timestamp_ms}))[where]
-        return found.offset if found else -1
-
-    def ends(self, topic, partitions):
-        all_of_them = [TopicPartition(topic, p) for p in range(partitions)]
-        found = self._asked(lambda c: c.end_offsets(all_of_them))
-        return [found[p] for p in all_of_them]
-
-    def starts(self, topic, partitions):
-        all_of_them = [TopicPartition(topic, p) for p in range(partitions)]
-        found = self._asked(lambda c: c.beginning_offsets(all_of_them))
-        return [found[p] for p in all_of_them]
 
     def elsewhere(self, address):
         async def ask():

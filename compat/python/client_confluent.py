@@ -184,16 +184,6 @@ class ConfluentMember(Member):
             message = self.consumer.poll(0) if len(found) < 500 else None
         return found if len(self.events) == seen else []
 
-    def _read(self):
-        try:
-            while not self.closing.is_set():
-                if found := self.poll(0.1):
-                    self.records.extend(found)
-                    if self.commits:
-                        self._commit()
-        except Exception as e:
-            self.failed = e
-
     def _commit(self):
         """As long as the broker is away; a commit that a rebalance overtakes is left to the next owner."""
         while True:

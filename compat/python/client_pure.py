@@ -10,7 +10,7 @@ from kafka import ConsumerRebalanceListener, KafkaAdminClient, KafkaConsumer, Ka
 from kafka.admin import ConfigResource, ConfigResourceType, NewPartitions, NewTopic
 from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.structs import OffsetAndMetadata
-from model import Admin, Fenced, Member, Producer, Record, Refused
+from model import Admin, Fenced, Member, Offsets, Producer, Record, Refused
 
 from runner.client import BOOTSTRAP
 
@@ -134,6 +134,9 @@ class Reader:
 
 
 class PureMember(Member, ConsumerRebalanceListener):
+    # A join that outlasts the poll that it began in may be lost (3.0.12), so polls are long.
+    poll_s = 1
+
     def __init__(self, group, topic, protocol="eager", instance=None, session_ms=30_000, reset="earliest", records=None, commits=True, read=True, committed=False, metadata_ms=None):
         super().__init__(topic, records)
         self.commits, assignor = commits, RangePartitionAssignor
@@ -174,17 +177,6 @@ class PureMember(Member, ConsumerRebalanceListener):
             return polled(self.consumer.poll(int(seconds * 1000)))
         except errors.KafkaError as e:
             raise refused(e) from e
-
-    def _read(self):
-        try:
-            while not self.closing.is_set():
-                # A join that outlasts the poll that it began in may be lost (3.0.12), so polls are long.
-                if found := self.poll(1):
-                    self.records.extend(found)
-                    if self.commits:
-                        self._commit()
-        except Exception as e:
-            self.failed = e
 
     def _commit(self):
         """As long as the broker is away; a commit that a rebalance overtakes is left to the next owner."""
@@ -298,8 +290,9 @@ class PureAdmin(Admin):
         return found["cluster_id"], found["controller_id"], brokers
 
 
-class Client:
+class Client(Offsets):
     name = "kafka-python"
+    place = TopicPartition
     version = kafka.__version__
     unavailable = {}
     if not NEW:
@@ -340,21 +333,6 @@ class Client:
             return [f"{b['host']}:{b['port']}" for b in brokers], leaders
 
         return self._admin(ask)
-
-    def offset_at(self, topic, partition, timestamp_ms):
-        where = TopicPartition(topic, partition)
-        found = self._asked(lambda c: c.offsets_for_times({where: timestamp_ms}))[where]
-        return found.offset if found else -1
-
-    def ends(self, topic, partitions):
-        all_of_them = [TopicPartition(topic, p) for p in range(partitions)]
-        found = self._asked(lambda c: c.end_offsets(all_of_them))
-        return [found[p] for p in all_of_them]
-
-    def starts(self, topic, partitions):
-        all_of_them = [TopicPartition(topic, p) for p in range(partitions)]
-        found = self._asked(lambda c: c.beginning_offsets(all_of_them))
-        return [found[p] for p in all_of_them]
 
     def _said(self, call):
         try:

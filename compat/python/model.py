@@ -117,12 +117,37 @@ class Admin:
         raise NotImplementedError
 
 
+class Offsets:
+    """Offsets of partitions, for clients whose consumers have kafka-python's verbs; `place` is the client's
+    TopicPartition."""
+
+    place = None
+
+    def offset_at(self, topic, partition, timestamp_ms):
+        where = self.place(topic, partition)
+        found = self._asked(lambda c: c.offsets_for_times({where: timestamp_ms}))[where]
+        return found.offset if found else -1
+
+    def ends(self, topic, partitions):
+        return self._each(topic, partitions, lambda c, places: c.end_offsets(places))
+
+    def starts(self, topic, partitions):
+        return self._each(topic, partitions, lambda c, places: c.beginning_offsets(places))
+
+    def _each(self, topic, partitions, question):
+        places = [self.place(topic, p) for p in range(partitions)]
+        found = self._asked(lambda c: question(c, places))
+        return [found[p] for p in places]
+
+
 class Member:
     """A member of a group that reads in a thread of its own and notes what happens to it.
 
     Every record goes to `records`, a list that members may share; with `commits` each batch is
     committed once its records are there.
     """
+
+    poll_s = 0.1
 
     def __init__(self, topic, records=None):
         self.topic = topic
@@ -141,6 +166,17 @@ class Member:
         partitions = set(partitions)
         self.events.append(("revoked", partitions))
         self.owned = self.owned - partitions
+
+    def _read(self):
+        """What the thread does, with the client's `poll(seconds)` and `_commit()`."""
+        try:
+            while not self.closing.is_set():
+                if found := self.poll(self.poll_s):
+                    self.records.extend(found)
+                    if self.commits:
+                        self._commit()
+        except Exception as e:
+            self.failed = e
 
     def close(self):
         raise NotImplementedError

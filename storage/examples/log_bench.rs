@@ -10,19 +10,26 @@
 //! Without `--fsync true` a local disk is not synced, as in OpenData's own benchmark, which counts what
 //! its writer has accepted; here an append counts when it is durable and readers see it.
 
-// A benchmark stands outside of the world of passed-in time.
-#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a benchmark stands outside of the world of passed-in time"
+)]
+
+mod usage;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use bytes::Bytes;
 use clap::{Parser, ValueEnum};
 use slatedb_common::metrics::{DefaultMetricsRecorder, MetricValue};
 use trestle_storage::{Config, LogDb, LogDbBuilder, LogRead, Metrics, Record, StorageConfig};
+
+use usage::Usage;
 
 #[derive(Parser)]
 #[command(about = "Measures the log database through the crate")]
@@ -62,28 +69,8 @@ enum Measure {
     Count,
 }
 
-/// CPU and bytes read of this process.
-struct Usage {
-    at: Instant,
-    cpu: Duration,
-    read: u64,
-}
-
-impl Usage {
-    fn now() -> Result<Self> {
-        let stat = std::fs::read_to_string("/proc/self/stat")?;
-        let after_name = stat.rsplit_once(") ").context("a process name")?.1;
-        let fields: Vec<_> = after_name.split(' ').collect();
-        let ticks = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
-        let io = std::fs::read_to_string("/proc/self/io")?;
-        let read = io.lines().find_map(|line| line.strip_prefix("read_bytes:"));
-        Ok(Self {
-            at: Instant::now(),
-            cpu: Duration::from_millis(ticks * 10),
-            read: read.context("a known field")?.trim().parse()?,
-        })
-    }
-}
+/// Bytes read from the disk.
+const READ: &str = "read_bytes:";
 
 struct Bench {
     arguments: Arguments,
@@ -172,9 +159,9 @@ impl Bench {
         for (batch, size) in [(1, 256), (1, 1024), (100, 256), (100, 1024)] {
             let directory = self.directory()?;
             let log = self.open(&directory).await?;
-            let before = Usage::now()?;
+            let before = Usage::now(READ)?;
             let (rate, latencies) = self.append_for(&log, batch, size).await?;
-            let cpu = Usage::now()?.cpu - before.cpu;
+            let cpu = Usage::now(READ)?.cpu - before.cpu;
             let target = match (batch, size) {
                 (1, 256) => ", target 60,000",
                 _ => "",
@@ -228,7 +215,7 @@ impl Bench {
         log.close().await?;
         let log = self.open(&directory).await?;
         for round in ["first", "second"] {
-            let (before, mut entries, mut bytes) = (Usage::now()?, 0u64, 0usize);
+            let (before, mut entries, mut bytes) = (Usage::now(READ)?, 0u64, 0usize);
             let mut scan = log.scan(Bytes::from("key-3"), ..).await?;
             while let Some(entry) = scan.next().await? {
                 entries += 1;
@@ -314,15 +301,15 @@ impl Bench {
         }
         // What the start has left to do is not idleness.
         tokio::time::sleep(Duration::from_secs(3)).await;
-        let (before, reads) = (Usage::now()?, self.engine_reads());
+        let (before, reads) = (Usage::now(READ)?, self.engine_reads());
         tokio::time::sleep(Duration::from_secs(self.arguments.seconds)).await;
-        let after = Usage::now()?;
+        let after = Usage::now(READ)?;
         println!(
             "1,000 idle tails: {:.2} % of a core, target 2; {} reads of the engine, {} bytes from the disk, \
              target 0",
             100.0 * (after.cpu - before.cpu).as_secs_f64() / (after.at - before.at).as_secs_f64(),
             self.engine_reads() - reads,
-            after.read - before.read,
+            after.bytes - before.bytes,
         );
         anyhow::ensure!(
             woken.load(Ordering::Relaxed) == 1000,

@@ -8,17 +8,21 @@
 //! Each line says what was measured and what the target is. CPU and bytes written come from
 //! `/proc/self`, so figures of a subcommand are cleanest when it is run by itself.
 
+mod usage;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use bytes::Bytes;
 use clap::{Parser, Subcommand};
 use slatedb_common::clock::DefaultSystemClock;
 use tokio::sync::{Semaphore, oneshot};
 use trestle_storage::{DataUrl, EntryFormat, Log, NewEntry, Options, ReadLimit, Store, WriteSet};
+
+use usage::{Usage, field};
 
 #[derive(Parser)]
 #[command(about = "Measures the storage crate")]
@@ -73,35 +77,8 @@ enum Command {
     },
 }
 
-/// What the process has used.
-struct Usage {
-    at: Instant,
-    cpu: Duration,
-    written: u64,
-}
-
-impl Usage {
-    fn now() -> Result<Self> {
-        let stat = std::fs::read_to_string("/proc/self/stat")?;
-        let after_name = stat.rsplit_once(") ").context("a process name")?.1;
-        let fields: Vec<_> = after_name.split(' ').collect();
-        let ticks = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
-        Ok(Self {
-            at: Instant::now(),
-            cpu: Duration::from_millis(ticks * 10),
-            written: field("/proc/self/io", "wchar:")?,
-        })
-    }
-}
-
-fn field(path: &str, name: &str) -> Result<u64> {
-    let text = std::fs::read_to_string(path)?;
-    let line = text
-        .lines()
-        .find(|line| line.starts_with(name))
-        .context("a known field")?;
-    Ok(line.split_whitespace().nth(1).context("a value")?.parse()?)
-}
+/// Bytes that were given to the system to write.
+const WRITTEN: &str = "wchar:";
 
 /// Highest resident memory since [`reset_peak`], in MiB.
 fn peak_mib() -> Result<u64> {
@@ -168,13 +145,13 @@ impl Bench {
 
     async fn append(&self, mib: usize) -> Result<()> {
         let directory = self.directory()?;
-        let used = Usage::now()?;
+        let used = Usage::now(WRITTEN)?;
         let raw = raw_append(directory.path(), mib, self.arguments.fsync)?;
         let raw_cpu = since(&used)?.0.as_secs_f64() * 1024.0 / mib as f64;
         println!("raw append: {raw:.0} MiB/s, {raw_cpu:.2} CPU s/GiB");
         reset_peak();
         let store = self.open(directory.path()).await?;
-        let used = Usage::now()?;
+        let used = Usage::now(WRITTEN)?;
         let elapsed = fill(&store, mib, 16 << 10, 10, None).await?;
         let rate = mib as f64 / elapsed.as_secs_f64();
         store.close().await?;
@@ -196,7 +173,7 @@ impl Bench {
         let directory = self.directory()?;
         reset_peak();
         let store = self.open(directory.path()).await?;
-        let used = Usage::now()?;
+        let used = Usage::now(WRITTEN)?;
         let elapsed = fill(&store, mib, 1 << 10, 10, Some(in_flight)).await?;
         let (cpu, _) = since(&used)?;
         println!(
@@ -247,7 +224,7 @@ impl Bench {
         let store = self.open(directory.path()).await?;
         for round in 0..2 {
             for max_bytes in [256 << 10, 1 << 20, 8 << 20] {
-                let used = Usage::now()?;
+                let used = Usage::now(WRITTEN)?;
                 let log = store.log(b"log 3").await?;
                 let limit = ReadLimit {
                     end_offset: u64::MAX,
@@ -358,8 +335,8 @@ fn name(at: usize) -> String {
 }
 
 fn since(used: &Usage) -> Result<(Duration, u64)> {
-    let now = Usage::now()?;
-    Ok((now.cpu - used.cpu, now.written - used.written))
+    let now = Usage::now(WRITTEN)?;
+    Ok((now.cpu - used.cpu, now.bytes - used.bytes))
 }
 
 fn entry(first_offset: u64, len: usize) -> NewEntry {

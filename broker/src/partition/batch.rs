@@ -20,6 +20,9 @@ use crate::types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp};
 pub const HEADER_BYTES: usize = 61;
 /// Bytes before those that the length field counts.
 pub(super) const LENGTH_PREFIX_BYTES: usize = 12;
+/// The only format version that is stored, and where a batch says its own.
+pub(super) const MAGIC: i8 = 2;
+pub(super) const MAGIC_START: usize = 16;
 pub(super) const CRC_START: usize = 17;
 pub(super) const CRC_FROM: usize = 21;
 pub(super) const ATTRIBUTES_START: usize = 21;
@@ -336,8 +339,8 @@ fn check_framing(bytes: &mut BytesMut, rules: &Rules) -> Result<Header, BatchErr
     if bytes.len() < LENGTH_PREFIX_BYTES + 5 {
         return Err(BatchError::invalid("there is no whole record batch"));
     }
-    let magic = bytes[16];
-    if magic != 2 {
+    let magic = bytes[MAGIC_START];
+    if magic.cast_signed() != MAGIC {
         return Err(BatchError::invalid(format!(
             "message format {magic}; only record batches (magic 2) are taken"
         )));

@@ -8,6 +8,7 @@
 //! never touched, nor anything from the first undecided transaction on.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes};
@@ -333,37 +334,27 @@ impl Cleaner {
             log_end: to_offset(bounds.end_offset),
             max_bytes: limits.batch_max_bytes,
         };
-        let mut next = bounds.start_offset;
-        while next < due.limit {
-            let entries = read(log, next, due.limit).await?;
-            let Some(last) = entries.last() else { break };
-            next = last.end_offset();
-            for entry in batches(&entries) {
-                let Some(header) = Header::parse(&entry.payload) else {
-                    continue;
-                };
-                let seen = plan.markers.see(&entry.payload, &header);
+        let markers = &mut plan.markers;
+        self.each_batch(log, bounds.start_offset, due.limit, |entry| {
+            if let Some(header) = Header::parse(&entry.payload) {
+                let seen = markers.see(&entry.payload, &header);
                 seen.map_err(|error| corrupt(log, entry, error))?;
             }
-            self.breathe().await;
-        }
-        let mut next = due.dirty_from;
-        'dirty: while next < due.limit {
-            let entries = read(log, next, due.limit).await?;
-            let Some(last) = entries.last() else { break };
-            next = last.end_offset();
-            for entry in batches(&entries) {
-                let Some(header) = Header::parse(&entry.payload) else {
-                    continue;
-                };
-                let noted = plan.note(&entry.payload, &header);
-                if !noted.map_err(|error| corrupt(log, entry, error))? {
-                    plan.end = header.base_offset;
-                    break 'dirty;
-                }
+            Ok(ControlFlow::Continue(()))
+        })
+        .await?;
+        self.each_batch(log, due.dirty_from, due.limit, |entry| {
+            let Some(header) = Header::parse(&entry.payload) else {
+                return Ok(ControlFlow::Continue(()));
+            };
+            let noted = plan.note(&entry.payload, &header);
+            if noted.map_err(|error| corrupt(log, entry, error))? {
+                return Ok(ControlFlow::Continue(()));
             }
-            self.breathe().await;
-        }
+            plan.end = header.base_offset;
+            Ok(ControlFlow::Break(()))
+        })
+        .await?;
         Ok(plan)
     }
 
@@ -375,22 +366,44 @@ impl Cleaner {
         metrics: &CleanerMetrics,
     ) -> Result<bool> {
         let end = window.end_offset.min(from_offset(planned.plan.end));
-        let mut next = window.first_offset;
+        let log = &planned.log;
+        let mut changes = false;
+        self.each_batch(log, window.first_offset, end, |entry| {
+            metrics.read_bytes.inc_by(entry.payload.len() as u64);
+            let cleaned = planned.plan.clean(&entry.payload);
+            let cleaned = cleaned.map_err(|error| corrupt(log, entry, error))?;
+            changes = cleaned != Cleaned::Keep;
+            Ok(match changes {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            })
+        })
+        .await?;
+        Ok(changes)
+    }
+
+    /// Shows the batches of a log from one offset to another to `see`, until it has seen enough; others
+    /// run in between.
+    async fn each_batch(
+        &self,
+        log: &Log,
+        from: u64,
+        end: u64,
+        mut see: impl FnMut(&Entry) -> Result<ControlFlow<()>>,
+    ) -> Result<()> {
+        let mut next = from;
         while next < end {
-            let entries = read(&planned.log, next, end).await?;
+            let entries = read(log, next, end).await?;
             let Some(last) = entries.last() else { break };
             next = last.end_offset();
             for entry in batches(&entries) {
-                metrics.read_bytes.inc_by(entry.payload.len() as u64);
-                let cleaned = planned.plan.clean(&entry.payload);
-                let cleaned = cleaned.map_err(|error| corrupt(&planned.log, entry, error))?;
-                if cleaned != Cleaned::Keep {
-                    return Ok(true);
+                if see(entry)?.is_break() {
+                    return Ok(());
                 }
             }
             self.breathe().await;
         }
-        Ok(false)
+        Ok(())
     }
 
     /// Lets others run.

@@ -6,13 +6,11 @@
 
 use bytes::{Buf, BufMut, BytesMut};
 
-use super::batch::{CheckedBatch, HEADER_BYTES, Header};
+use super::batch::{CRC_FROM, CRC_START, CheckedBatch, HEADER_BYTES, Header, MAGIC};
 use crate::types::{ProducerEpoch, ProducerId, Timestamp};
 
 /// Transactional and control.
 const ATTRIBUTES: i16 = 1 << 4 | 1 << 5;
-const CRC_FROM: usize = 21;
-const MAGIC: i8 = 2;
 
 const ABORT: i16 = 0;
 const COMMIT: i16 = 1;
@@ -63,7 +61,7 @@ impl Marker {
         bytes.put_u8((record.len() as u8) << 1);
         bytes.extend_from_slice(&record);
         let crc = crc32c::crc32c(&bytes[CRC_FROM..]);
-        bytes[CRC_FROM - 4..CRC_FROM].copy_from_slice(&crc.to_be_bytes());
+        bytes[CRC_START..CRC_FROM].copy_from_slice(&crc.to_be_bytes());
         let header = Header {
             base_offset: 0,
             size_bytes,

@@ -538,17 +538,9 @@ impl Partition {
     /// transactions before it are forgotten with the next marker.
     pub async fn delete_records(&self, offset: Offset) -> Result<Offset, AppendError> {
         self.check_open()?;
-        let (send, done) = oneshot::channel();
         let mut write_set = WriteSet::new();
         write_set.trim(&self.log, from_offset(offset));
-        self.store.commit(write_set, move |result| {
-            // The client may have gone; the records are deleted all the same.
-            let _ = send.send(result);
-        });
-        match done.await {
-            Ok(result) => result.map(drop)?,
-            Err(_) => return Err(AppendError::Storage("the store is closed".into())),
-        }
+        self.commit(write_set).await?;
         Ok(self.offsets().log_start)
     }
 
@@ -560,8 +552,7 @@ impl Partition {
         now: Timestamp,
         producer_expiration_ms: i64,
     ) -> Result<(), AppendError> {
-        let (send, done) = oneshot::channel();
-        {
+        let durable = {
             let mut state = self.state(now).await?.lock();
             let mut write_set = WriteSet::new();
             if let Some(start) = trim_to {
@@ -570,13 +561,26 @@ impl Partition {
             let log_start = trim_to.unwrap_or(self.log.bounds().start_offset);
             let row = state.checkpoint(now, to_offset(log_start), producer_expiration_ms);
             write_set.put_row(checkpoint_key(&self.log), row);
-            self.store.commit(write_set, move |result| {
-                let _ = send.send(result);
-            });
-        }
-        match done.await {
-            Ok(result) => Ok(result.map(drop)?),
-            Err(_) => Err(closed()),
+            self.commit(write_set)
+        };
+        durable.await
+    }
+
+    /// Commits `write_set` at once, so that its place is that of the caller's turn; what is returned ends
+    /// when it is durable. It is committed also if nobody waits for that.
+    pub(super) fn commit(
+        &self,
+        write_set: WriteSet,
+    ) -> impl Future<Output = Result<(), AppendError>> + use<> {
+        let (send, done) = oneshot::channel();
+        self.store.commit(write_set, move |result| {
+            let _ = send.send(result);
+        });
+        async move {
+            match done.await {
+                Ok(result) => Ok(result.map(drop)?),
+                Err(_) => Err(closed()),
+            }
         }
     }
 

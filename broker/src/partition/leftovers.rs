@@ -23,6 +23,9 @@ pub async fn sweep(store: &Store, image: impl Fn() -> std::sync::Arc<Image>) -> 
     let partitions = image.topics.values().flat_map(|topic| &topic.partitions);
     let living: HashSet<&[u8]> = partitions.map(|meta| &meta.log_key[..]).collect();
     found.retain(|key| log_rows::log_of(key).is_some_and(|log| !living.contains(log)));
+    if found.is_empty() {
+        return Ok(0);
+    }
     for keys in found.chunks(AT_ONCE) {
         let mut write_set = WriteSet::new();
         for key in keys {

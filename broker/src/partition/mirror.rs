@@ -8,13 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
 use trestle_storage::{EntryFormat, NewEntry, WriteSet};
 
-use super::batch::{CRC_FROM, HEADER_BYTES, Header};
-use super::leader::{
-    AppendError, Partition, checkpoint_key, closed, from_offset, refusal, to_offset,
-};
+use super::batch::{CRC_FROM, HEADER_BYTES, Header, MAGIC, MAGIC_START};
+use super::leader::{AppendError, Partition, checkpoint_key, from_offset, refusal, to_offset};
 use crate::metadata::log_rows;
 use crate::types::{LeaderEpoch, Offset, Timestamp};
 
@@ -22,10 +19,6 @@ use crate::types::{LeaderEpoch, Offset, Timestamp};
 pub(super) const CLIENTS: u8 = 0;
 pub(super) const MIRRORED: u8 = 1;
 const SEALED: u8 = 2;
-
-/// The only format of batches that is stored.
-const MAGIC: i8 = 2;
-const MAGIC_AT: usize = 16;
 
 /// A batch of another log, whole and undamaged.
 #[derive(Clone, Debug)]
@@ -76,8 +69,8 @@ pub fn check_mirrored(
     let mut batches = Vec::new();
     let invalid =
         |why: &str, offset: Offset| MirrorError::Invalid(format!("{why} at offset {offset}"));
-    while bytes.len() > MAGIC_AT {
-        let magic = bytes[MAGIC_AT].cast_signed();
+    while bytes.len() > MAGIC_START {
+        let magic = bytes[MAGIC_START].cast_signed();
         if magic != MAGIC {
             let offset = bytes[..8].try_into().map_or(-1, i64::from_be_bytes);
             return Err(match magic {
@@ -225,8 +218,7 @@ impl Partition {
         now: Timestamp,
         producer_expiration_ms: i64,
     ) -> Result<(), AppendError> {
-        let (send, done) = oneshot::channel();
-        {
+        let durable = {
             let mut state = self.state(now).await?.lock();
             if self.writer.load(Ordering::Acquire) != MIRRORED {
                 return Ok(());
@@ -242,15 +234,9 @@ impl Partition {
             }
             let row = state.checkpoint(now, start, producer_expiration_ms);
             write_set.put_row(checkpoint_key(&self.log), row);
-            self.store.commit(write_set, move |result| {
-                // Who waits may have gone.
-                let _ = send.send(result);
-            });
-        }
-        match done.await {
-            Ok(result) => Ok(result.map(drop)?),
-            Err(_) => Err(closed()),
-        }
+            self.commit(write_set)
+        };
+        durable.await
     }
 
     /// The source's leader is in `epoch`, and everything of it is here: an offset that was committed with

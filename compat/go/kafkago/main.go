@@ -225,26 +225,7 @@ func (r *reader) Pause(int32)  {}
 func (r *reader) Resume(int32) {}
 
 func (r *reader) Poll(within time.Duration) ([]model.Record, error) {
-	var found []model.Record
-	timeout := time.After(within)
-	for len(found) < 1000 {
-		if len(found) > 0 {
-			select {
-			case m := <-r.messages:
-				found = append(found, record(m))
-				continue
-			default:
-				return found, nil
-			}
-		}
-		select {
-		case m := <-r.messages:
-			found = append(found, record(m))
-		case <-timeout:
-			return found, nil
-		}
-	}
-	return found, nil
+	return model.Gather(r.messages, record, within), nil
 }
 
 func (r *reader) Close() {

@@ -66,6 +66,30 @@ type Reader interface {
 	Close()
 }
 
+// Gather waits for a message, and takes those that are there with it.
+func Gather[M any](messages <-chan M, record func(M) Record, within time.Duration) []Record {
+	var found []Record
+	timeout := time.After(within)
+	for len(found) < 1000 {
+		if len(found) > 0 {
+			select {
+			case m := <-messages:
+				found = append(found, record(m))
+				continue
+			default:
+				return found
+			}
+		}
+		select {
+		case m := <-messages:
+			found = append(found, record(m))
+		case <-timeout:
+			return found
+		}
+	}
+	return found
+}
+
 // Where Seek goes to that is no offset.
 const (
 	Beginning = int64(-2)

@@ -16,7 +16,7 @@ use trestle::bridge::{DEFAULT_NAME, parse_rate, plan, select::Selection};
 use trestle::config::Settings;
 use trestle::env::Env;
 
-use super::log::client::Client;
+use super::log::client::{Client, ServerArgument};
 
 /// How often a progress display is renewed.
 const RENEW: Duration = Duration::from_secs(1);
@@ -39,14 +39,8 @@ Exit codes: 0 when it was done, for verify only if everything is equal; 1 if not
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct BridgeArguments {
-    /// HTTP address of the broker
-    #[arg(
-        long,
-        global = true,
-        value_name = "HOST:PORT",
-        default_value = "127.0.0.1:8080"
-    )]
-    server: String,
+    #[command(flatten)]
+    server: ServerArgument,
 
     /// Print JSON, for programs
     #[arg(long, global = true)]
@@ -169,7 +163,7 @@ async fn dispatch(arguments: BridgeArguments) -> anyhow::Result<()> {
         json,
         command,
     } = arguments;
-    let client = Client::new(&server)?;
+    let client = Client::new(&server.server)?;
     match command {
         BridgeCommand::Plan { source, limit } => plan_of(&source, &limit, json).await,
         BridgeCommand::Run { source, limit, job } => {

@@ -10,6 +10,19 @@ use trestle::broker::Visit;
 /// Longest line of a body: a record as JSON.
 const MOST_LINE_BYTES: usize = 64 << 20;
 
+/// The broker that is asked.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct ServerArgument {
+    /// HTTP address of the broker
+    #[arg(
+        long,
+        global = true,
+        value_name = "HOST:PORT",
+        default_value = "127.0.0.1:8080"
+    )]
+    pub(in crate::cli) server: String,
+}
+
 /// Where requests go.
 #[derive(Debug)]
 pub(in crate::cli) struct Client<'a> {

@@ -16,7 +16,7 @@ use trestle::broker::Visit;
 use trestle::config::{Origin, Settings};
 use trestle::env::Env;
 
-use client::{Answer, Client};
+use client::{Answer, Client, ServerArgument};
 use output::{NobodyReads, Output};
 
 /// Lines of standard input that go into one append.
@@ -44,14 +44,8 @@ base64; docs/http-api.md explains its fields.";
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct LogArguments {
-    /// HTTP address of the broker
-    #[arg(
-        long,
-        global = true,
-        value_name = "HOST:PORT",
-        default_value = "127.0.0.1:8080"
-    )]
-    server: String,
+    #[command(flatten)]
+    server: ServerArgument,
 
     /// Read a store itself instead, whether or not a broker serves it; nothing is locked or written
     #[arg(long, global = true, value_name = "URL", conflicts_with = "server")]
@@ -191,7 +185,7 @@ pub(crate) fn run(arguments: LogArguments) -> anyhow::Result<()> {
 async fn dispatch(arguments: LogArguments) -> anyhow::Result<()> {
     let mut out = Output::new(arguments.json);
     let Some(data) = &arguments.data else {
-        let client = Client::new(&arguments.server)?;
+        let client = Client::new(&arguments.server.server)?;
         return execute(&client, &mut out, arguments.command).await;
     };
     let visit = visit(data).await?;
