@@ -1,6 +1,6 @@
 'use strict'
 // Scenarios of one producer and one reader.
-const { BOOTSTRAP, control, expect, freshName, newTopic, pause, waitFor } = require('./harness.js')
+const { BOOTSTRAP, ORIGIN_MS, control, expect, freshName, newTopic, pause, waitFor } = require('./harness.js')
 
 const READ_S = 60
 const text = value => value === null || value === undefined ? null : value.toString()
@@ -93,7 +93,7 @@ module.exports = client => {
     const topic = await newTopic()
     const producer = await client.producer({})
     for (let i = 0; i < 8; i++) {
-      await producer.send(topic, { partition: 0, value: Buffer.from(`at ${i}`), timestamp: 1_000_000 + 1000 * i })
+      await producer.send(topic, { partition: 0, value: Buffer.from(`at ${i}`), timestamp: ORIGIN_MS + 1000 * i })
       if (i % 2) expect('delivery errors', await producer.flush(), [])
     }
     await producer.close()
@@ -146,7 +146,7 @@ module.exports = client => {
     'codec.zstd': () => codec('zstd'),
     'records.shapes': async () => {
       const topic = await newTopic()
-      const timestamp = 1_700_000_000_000
+      const timestamp = ORIGIN_MS
       const headers = [['a', '1'], ['a', '2'], ['empty', '']].concat(client.nullHeaders ? [['null', null]] : [])
       const sides = [null, '', 'text']
       const sent = sides.flatMap(key => sides.map(value => [key, value]))
@@ -195,17 +195,17 @@ module.exports = client => {
     'time.lookup': async () => {
       const topic = await spaced()
       for (let i = 0; i < 8; i++) {
-        const at = 1_000_000 + 1000 * i
+        const at = ORIGIN_MS + 1000 * i
         expect(`the timestamp of offset ${i}`, await client.offsetAt(topic, 0, at), i)
         expect(`just before offset ${i}`, await client.offsetAt(topic, 0, at - 1), i)
       }
-      expect('after the last', await client.offsetAt(topic, 0, 1_007_001), client.endForNone ? 8 : -1)
+      expect('after the last', await client.offsetAt(topic, 0, ORIGIN_MS + 7001), client.endForNone ? 8 : -1)
     },
     'time.start': async () => {
       const topic = await spaced()
-      const start = await client.offsetAt(topic, 0, 1_004_500)
+      const start = await client.offsetAt(topic, 0, ORIGIN_MS + 4500)
       const got = await s.read(topic, 1, { 0: start })
-      expect('records', got.map(r => [r.offset, r.timestamp]), [[5, 1_005_000], [6, 1_006_000], [7, 1_007_000]])
+      expect('records', got.map(r => [r.offset, r.timestamp]), [5, 6, 7].map(i => [i, ORIGIN_MS + 1000 * i]))
     },
     'records.1mb': async () => {
       const topic = await newTopic()

@@ -32,6 +32,8 @@ const crypto = require('node:crypto')
 const { isDeepStrictEqual, inspect } = require('node:util')
 
 const BOOTSTRAP = process.env.COMPAT_BOOTSTRAP || ''
+// The time of the first of spaced records: an hour ago, which retention leaves alone.
+const ORIGIN_MS = Date.now() - 3_600_000
 const SECONDS = Number(process.env.COMPAT_SECONDS || 15)
 // Apache Kafka's restarts take their time.
 const PATIENCE = process.env.COMPAT_AGAINST === 'kafka' ? 3 : 1
@@ -126,4 +128,4 @@ async function run (client, scenarios) {
   process.exit(0)
 }
 
-module.exports = { BOOTSTRAP, SECONDS, NotAvailable, Refused, control, expect, freshName, newTopic, pause, refused, run, waitFor }
+module.exports = { BOOTSTRAP, ORIGIN_MS, SECONDS, NotAvailable, Refused, control, expect, freshName, newTopic, pause, refused, run, waitFor }

@@ -1,6 +1,6 @@
 'use strict'
 // Scenarios of where a consumer is: seeking, pausing, and topics that change under it.
-const { expect, freshName, newTopic, pause, waitFor } = require('./harness.js')
+const { ORIGIN_MS, expect, freshName, newTopic, pause, waitFor } = require('./harness.js')
 const { Shared, text } = require('./basic.js')
 
 module.exports = client => {
@@ -38,13 +38,13 @@ module.exports = client => {
     'seek.time': async () => {
       const topic = await newTopic()
       const producer = await client.producer({})
-      for (let i = 0; i < 10; i++) await producer.send(topic, { partition: 0, value: Buffer.from(String(i)), timestamp: 1_000_000 + 1000 * i })
+      for (let i = 0; i < 10; i++) await producer.send(topic, { partition: 0, value: Buffer.from(String(i)), timestamp: ORIGIN_MS + 1000 * i })
       expect('delivery errors', await producer.flush(), [])
       await producer.close()
       const reader = await client.reader(topic, 1, {})
       try {
         await until(reader, '9')
-        await reader.seek(0, await client.offsetAt(topic, 0, 1_006_500))
+        await reader.seek(0, await client.offsetAt(topic, 0, ORIGIN_MS + 6500))
         let got = []
         await waitFor('records', async () => {
           got = got.concat(await reader.poll(200))

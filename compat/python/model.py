@@ -30,6 +30,10 @@ A client is a module-level CLIENT with
 
 import collections
 import threading
+import time
+
+# The time of the first of spaced records: an hour ago, which retention leaves alone.
+ORIGIN_MS = time.time_ns() // 1_000_000 - 3_600_000
 
 Record = collections.namedtuple("Record", "partition offset timestamp_ms key value headers")
 

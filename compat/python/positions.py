@@ -2,7 +2,7 @@
 
 import time
 
-from model import Refused
+from model import ORIGIN_MS, Refused
 
 from runner.client import expect, fresh_name, new_topic, wait_for
 
@@ -48,13 +48,13 @@ class Positions:
     def seek_time(self):
         topic, producer = new_topic(), self.client.producer()
         for i in range(10):
-            producer.send(topic, b"%d" % i, partition=0, timestamp_ms=1_000_000 + 1000 * i)
+            producer.send(topic, b"%d" % i, partition=0, timestamp_ms=ORIGIN_MS + 1000 * i)
         expect("delivery errors", producer.flush(), [])
         producer.close()
         reader, got = self.client.reader(topic, 1), []
         try:
             self.until(reader, b"9")
-            reader.seek(0, self.client.offset_at(topic, 0, 1_006_500))
+            reader.seek(0, self.client.offset_at(topic, 0, ORIGIN_MS + 6500))
             wait_for("three records", lambda: got.extend(reader.poll(0.2)) or len(got) >= 3)
         finally:
             reader.close()

@@ -8,13 +8,11 @@ import admin
 import groups
 import positions
 import transactions
-from model import Refused
+from model import ORIGIN_MS, Refused
 
 from runner.client import Harness, control, expect, fresh_name, new_topic, wait_for
 
 READ_S = 60
-# The time of the first of the spaced records: an hour ago, which retention leaves alone.
-ORIGIN_MS = time.time_ns() // 1_000_000 - 3_600_000
 
 
 def numbered(count, width=0):
@@ -99,7 +97,7 @@ class Scenarios:
         return f"{len(stored)} batches"
 
     def shapes(self):
-        topic, at = new_topic(), 1_700_000_000_000
+        topic, at = new_topic(), ORIGIN_MS
         headers = [("a", b"1"), ("a", b"2"), ("empty", b"")] + ([("null", None)] if self.client.null_headers else [])
         sides, producer = [None, b"", b"text"], self.client.producer()
         sent = [(key, value) for key in sides for value in sides]

@@ -183,7 +183,7 @@ func (s *shared) codec(name string) string {
 }
 
 func (s *shared) shapes() string {
-	topic, at := newTopic(1), time.UnixMilli(1_700_000_000_000)
+	topic, at := newTopic(1), origin
 	headers := []model.Header{{Key: "a", Value: []byte("1")}, {Key: "a", Value: []byte("2")}, {Key: "empty", Value: []byte{}}, {Key: "null"}}
 	sides := [][]byte{nil, {}, []byte("text")}
 	p := got(s.client.Producer(model.ProducerOptions{}))

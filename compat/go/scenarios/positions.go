@@ -69,14 +69,14 @@ func (s *shared) seekOffset() string {
 func (s *shared) seekTime() string {
 	topic, p := newTopic(1), got(s.client.Producer(model.ProducerOptions{}))
 	for i := range 10 {
-		p.Send(model.Record{Topic: topic, Value: fmt.Append(nil, i), Timestamp: time.UnixMilli(int64(1_000_000 + 1000*i))})
+		p.Send(model.Record{Topic: topic, Value: fmt.Append(nil, i), Timestamp: origin.Add(time.Duration(i) * time.Second)})
 	}
 	noErrors(p)
 	p.Close()
 	reader := got(s.client.Reader(topic, 1, -1, false))
 	defer reader.Close()
 	until(reader, "9")
-	must(reader.Seek(0, got(s.client.OffsetAt(topic, 0, time.UnixMilli(1_006_500)))))
+	must(reader.Seek(0, got(s.client.OffsetAt(topic, 0, origin.Add(6500*time.Millisecond)))))
 	until(reader, "7", "8", "9")
 	return ""
 }

@@ -151,7 +151,7 @@ final class Basic {
             for (String key : sides) {
                 for (String value : sides) {
                     sent.add(Arrays.asList(key, value));
-                    sender.send(new ProducerRecord<>(topic, 0, 1_700_000_000_000L, bytes(key), bytes(value), headers));
+                    sender.send(new ProducerRecord<>(topic, 0, ORIGIN_MS, bytes(key), bytes(value), headers));
                 }
             }
             sender.flushed();
@@ -159,7 +159,7 @@ final class Basic {
         List<List<String>> got = new ArrayList<>();
         for (ConsumerRecord<byte[], byte[]> record : Client.read(topic, 1)) {
             got.add(Arrays.asList(text(record.key()), text(record.value())));
-            expect("timestamp", record.timestamp(), 1_700_000_000_000L);
+            expect("timestamp", record.timestamp(), ORIGIN_MS);
             expect("headers", Arrays.asList(record.headers().toArray()), headers);
         }
         expect("records", got, sent);
@@ -214,7 +214,7 @@ final class Basic {
     }
 
     /** The time of the first of the spaced records: an hour ago, which retention leaves alone. */
-    private static final long ORIGIN_MS = System.currentTimeMillis() - 3_600_000;
+    static final long ORIGIN_MS = System.currentTimeMillis() - 3_600_000;
 
     /** Eight records a second apart, in batches of two; answers the topic. */
     private static String spaced() throws Exception {

@@ -69,7 +69,7 @@ final class Positions {
         String topic = newTopic(1);
         try (Client.Sender sender = new Client.Sender()) {
             for (int i = 0; i < 10; i++) {
-                sender.send(new ProducerRecord<>(topic, 0, 1_000_000L + 1000L * i, (byte[]) null, bytes("" + i)));
+                sender.send(new ProducerRecord<>(topic, 0, Basic.ORIGIN_MS + 1000L * i, (byte[]) null, bytes("" + i)));
             }
             sender.flushed();
         }
@@ -77,7 +77,7 @@ final class Positions {
             TopicPartition first = new TopicPartition(topic, 0);
             consumer.assign(List.of(first));
             until(consumer, "9");
-            consumer.seek(first, consumer.offsetsForTimes(java.util.Map.of(first, 1_006_500L)).get(first).offset());
+            consumer.seek(first, consumer.offsetsForTimes(java.util.Map.of(first, Basic.ORIGIN_MS + 6500)).get(first).offset());
             until(consumer, "7", "8", "9");
         }
         return "";
