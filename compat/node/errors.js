@@ -5,44 +5,48 @@ const { control, freshName, newTopic, waitFor } = require('./harness.js')
 module.exports = client => {
   const { admin } = client
 
-  /** {case: what the client says}. */
+  /** {case: what the client says}; of what it has no call for, nothing. */
   async function said (cases) {
     const found = {}
-    for (const [name, call] of Object.entries(cases)) found[name] = await call().then(() => 'no error', client.says)
+    for (const [name, call] of Object.entries(cases)) {
+      if (Array.isArray(call) && !admin[call[0]]) continue
+      const asked = Array.isArray(call) ? admin[call[0]](...call.slice(1)) : call()
+      found[name] = await asked.then(() => 'no error', client.says)
+    }
     return found
   }
 
   return {
     'errors.names': () => said({
-      'a space': () => admin.create('a name'),
-      'one dot': () => admin.create('.'),
-      empty: () => admin.create(''),
-      '250 letters': () => admin.create('n'.repeat(250)),
-      'not ASCII': () => admin.create('größe')
+      'a space': ['create', 'a name'],
+      'one dot': ['create', '.'],
+      empty: ['create', ''],
+      '250 letters': ['create', 'n'.repeat(250)],
+      'not ASCII': ['create', 'größe']
     }),
     'errors.topics': async () => {
       const topic = await newTopic(2)
       return said({
-        'create: taken': () => admin.create(topic),
-        'create: no partitions': () => admin.create(freshName(), { partitions: 0 }),
-        'delete: unknown': () => admin.remove('nowhere'),
-        'grow: unknown': () => admin.grow('nowhere', 3),
-        'grow: fewer': () => admin.grow(topic, 1),
-        'grow: the same': () => admin.grow(topic, 2),
-        'configs: unknown': () => admin.configs('nowhere'),
-        'delete group: unknown': () => admin.deleteGroup('nobody')
+        'create: taken': ['create', topic],
+        'create: no partitions': ['create', freshName(), { partitions: 0 }],
+        'delete: unknown': ['remove', 'nowhere'],
+        'grow: unknown': ['grow', 'nowhere', 3],
+        'grow: fewer': ['grow', topic, 1],
+        'grow: the same': ['grow', topic, 2],
+        'configs: unknown': ['configs', 'nowhere'],
+        'delete group: unknown': ['deleteGroup', 'nobody']
       })
     },
     'errors.configs': async () => {
       const topic = await newTopic()
       return said({
-        'create: unknown': () => admin.create(freshName(), { configs: { 'no.such': '1' } }),
-        'create: not a number': () => admin.create(freshName(), { configs: { 'retention.ms': 'long' } }),
-        'create: too small': () => admin.create(freshName(), { configs: { 'retention.ms': '-2' } }),
-        'create: not one of a list': () => admin.create(freshName(), { configs: { 'cleanup.policy': 'keep' } }),
-        'alter: unknown': () => admin.alter(topic, { 'no.such': '1' }),
-        'alter: not a number': () => admin.alter(topic, { 'max.message.bytes': 'many' }),
-        'alter: unknown topic': () => admin.alter('nowhere', { 'retention.ms': '1000' })
+        'create: unknown': ['create', freshName(), { configs: { 'no.such': '1' } }],
+        'create: not a number': ['create', freshName(), { configs: { 'retention.ms': 'long' } }],
+        'create: too small': ['create', freshName(), { configs: { 'retention.ms': '-2' } }],
+        'create: not one of a list': ['create', freshName(), { configs: { 'cleanup.policy': 'keep' } }],
+        'alter: unknown': ['alter', topic, { 'no.such': '1' }],
+        'alter: not a number': ['alter', topic, { 'max.message.bytes': 'many' }],
+        'alter: unknown topic': ['alter', 'nowhere', { 'retention.ms': '1000' }]
       })
     },
     'errors.port': () => said({ 'nobody listens': () => client.elsewhere(['127.0.0.1:1']) }),

@@ -30,7 +30,7 @@ def refused(error):
 
 def passing(error):
     """Whether it is only said, and librdkafka goes on trying."""
-    return error.retriable() or error.code() in (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError.UNKNOWN_TOPIC_OR_PART)
+    return error.retriable() or error.code() in (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.COORDINATOR_LOAD_IN_PROGRESS)
 
 
 def record(message):
@@ -215,6 +215,8 @@ class ConfluentAdmin(Admin):
     unavailable = {"by_id": "topics are described by name"}
     if not hasattr(AdminClient, "delete_records"):
         unavailable["delete_records"] = "deleting records came with 2.4"
+    if not hasattr(AdminClient, "list_consumer_groups"):
+        unavailable |= dict.fromkeys(("groups", "describe_group", "delete_group"), "groups are administered since 2.0")
 
     def _one(self, ask):
         """The result of the one future that a call answers."""
@@ -276,6 +278,7 @@ class Client:
     protocols = {"eager", "cooperative"} | ({"kip848"} if confluent_kafka.libversion()[1] >= 0x020C0000 else set())
     rejoins = False
     empty_records = True
+    metadata_of_commits = hasattr(TopicPartition("", 0), "metadata")
     null_headers = True
     too_large = "MSG_SIZE_TOO_LARGE"
     unknown_topic = ("_UNKNOWN_TOPIC", "UNKNOWN_TOPIC_OR_PART")
@@ -327,10 +330,10 @@ class Client:
 
     def committed(self, group, topic, partition):
         found = self._asked(group, lambda c: c.committed([TopicPartition(topic, partition)], WAIT_S))[0]
-        return (found.offset, found.metadata or "") if found.offset >= 0 else (-1, "")
+        return (found.offset, getattr(found, "metadata", "") or "") if found.offset >= 0 else (-1, "")
 
     def commit(self, group, topic, partition, offset, metadata=""):
-        wanted = TopicPartition(topic, partition, offset, metadata)
+        wanted = TopicPartition(topic, partition, offset, *([metadata] if self.metadata_of_commits else []))
         found = self._asked(group, lambda c: c.commit(offsets=[wanted], asynchronous=False))[0]
         if found.error:
             raise refused(found.error)

@@ -22,6 +22,10 @@ nobody. The same scenarios run on Apache Kafka (`compat/run --against kafka`): o
     compat/run                      the newest of each client, the core scenarios: what CI runs on every change
     compat/run --full --record      every version and every scenario; writes this page
 
+Not here, because the registries have nothing that can be installed: a schema registry that keeps its schemas in a topic
+(Apicurio's is on Maven Central as libraries alone, Confluent's and Karapace are on no registry), and librdkafka for Node as
+@confluentinc/kafka-javascript (it downloads a library when it is installed; node-rdkafka carries its source).
+
 """
 
 
@@ -37,6 +41,8 @@ def _kept():
     for line in PAGE.read_text().splitlines() if PAGE.exists() else []:
         if line.startswith("### "):
             client = line[4:]
+        elif client and line.startswith("Skipped: "):
+            rows.setdefault(client, {})[""] = ("skipped", line[9:])
         elif client and (cells := re.match(r"\| `([^`]+)` \| ([^|]*) \| ([^|]*) \|$", line)):
             rows.setdefault(client, {})[cells.group(1)] = (cells.group(2), cells.group(3))
     return rows
@@ -49,7 +55,7 @@ def write(lines):
     for client in clients():
         pinned.setdefault(client.name, []).append(client.version)
     for line in lines:
-        if line["scenario"]:
+        if line["scenario"] or line["result"] == "skipped":
             note = TIMES.sub("", line["note"]).replace("|", "/").replace("\n", " ").strip()
             reported.setdefault(f"{line['client']} {line['version']}", {})[line["scenario"]] = (line["result"], note)
     # A new version of the same row takes the old one's place.
@@ -62,6 +68,8 @@ def write(lines):
             if family[0] is None or old.split(" ", 1)[1].startswith(family[0]):
                 del rows[old]
         rows.setdefault(heading, {}).update(reported[heading])
+        if "" not in reported[heading]:
+            rows[heading].pop("", None)
 
     order = {c.name: at for at, c in reversed(list(enumerate(clients())))}
     names = [s.name for s in scenarios()]
@@ -71,6 +79,9 @@ def write(lines):
     missed = []
     for heading in headings:
         name, version = heading.split(" ", 1)
+        if "" in rows[heading]:
+            out.append(f"| {name} | {version} | skipped: {rows[heading][''][1]} | | |\n")
+            continue
         results = [result for result, _ in rows[heading].values()]
         counts = " | ".join(str(results.count(kind)) for kind in ("pass", "fail", "n/a"))
         out.append(f"| {name} | {version} | {counts} |\n")
@@ -85,6 +96,9 @@ def write(lines):
     out += [f"| `{s.name}` | {s.shows} |\n" for s in scenarios()]
     out.append("\n## Every result\n")
     for heading in headings:
+        if "" in rows[heading]:
+            out.append(f"\n### {heading}\n\nSkipped: {rows[heading][''][1]}\n")
+            continue
         out.append(f"\n### {heading}\n\n| scenario | result | note |\n| --- | --- | --- |\n")
         out += [f"| `{n}` | {rows[heading][n][0]} | {rows[heading][n][1]} |\n" for n in names if n in rows[heading]]
     PAGE.write_text("".join(out))

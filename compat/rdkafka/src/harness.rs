@@ -4,8 +4,9 @@ use std::error::Error;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
@@ -14,7 +15,6 @@ pub type Outcome = Result<String, Box<dyn Error>>;
 
 /// The client cannot do this at all.
 #[derive(Debug)]
-#[allow(dead_code, reason = "rdkafka can do everything that is asked of it")]
 pub struct NotAvailable(pub &'static str);
 
 impl std::fmt::Display for NotAvailable {
@@ -24,6 +24,39 @@ impl std::fmt::Display for NotAvailable {
 }
 
 impl Error for NotAvailable {}
+
+/// What the client says when something is wrong, by case: see `compat/runner/said.py`.
+static SAID: Mutex<Option<Value>> = Mutex::new(None);
+
+/// The outcome of a scenario that shows what the client says.
+pub fn said(cases: &[(&str, String)]) -> Outcome {
+    let cases = cases
+        .iter()
+        .map(|(case, text)| ((*case).to_owned(), json!(text)));
+    *SAID.lock().expect("no panic under this lock") = Some(Value::Object(cases.collect()));
+    Ok(String::new())
+}
+
+/// The client cannot do it at all.
+pub fn none(why: &'static str) -> Outcome {
+    Err(NotAvailable(why).into())
+}
+
+/// Waits until a condition holds.
+pub fn wait_for(
+    what: &str,
+    mut condition: impl FnMut() -> Result<bool, Box<dyn Error>>,
+) -> Result<(), Box<dyn Error>> {
+    let against_kafka = std::env::var("COMPAT_AGAINST").is_ok_and(|kind| kind == "kafka");
+    let deadline = Instant::now() + Duration::from_secs(if against_kafka { 180 } else { 60 });
+    while !condition()? {
+        if Instant::now() > deadline {
+            return Err(format!("{what}: not in time").into());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}
 
 /// The name of a scenario in `scenarios.txt`, and what does it.
 pub type Scenario = (&'static str, fn() -> Outcome);
@@ -78,7 +111,7 @@ pub fn expect<T: PartialEq + std::fmt::Debug>(
 }
 
 /// Runs the wanted scenarios in order and prints a line for each.
-pub fn run(client: &str, version: &str, scenarios: &[Scenario]) {
+pub fn run<'a>(client: &str, version: &str, scenarios: impl Iterator<Item = &'a Scenario>) {
     let wanted = std::env::var("COMPAT_SCENARIOS").unwrap_or_default();
     let wanted: Vec<&str> = wanted.split_whitespace().collect();
     for (name, scenario) in scenarios {
@@ -96,9 +129,10 @@ pub fn run(client: &str, version: &str, scenarios: &[Scenario]) {
             ),
         };
         let ms = began.elapsed().as_millis();
-        println!(
-            "{}",
-            json!({"client": client, "version": version, "scenario": name, "result": result, "ms": ms, "note": note})
-        );
+        let mut line = json!({"client": client, "version": version, "scenario": name, "result": result, "ms": ms, "note": note});
+        if let Some(said) = SAID.lock().expect("no panic under this lock").take() {
+            line["said"] = said;
+        }
+        println!("{line}");
     }
 }

@@ -137,7 +137,7 @@ fn shapes() -> Outcome {
             let mut record = BaseRecord::<[u8], [u8]>::to(&topic)
                 .partition(0)
                 .headers(headers())
-                .timestamp(1_700_000_000_000);
+                .timestamp(*ORIGIN_MS);
             record.key = key;
             record.payload = value;
             send(&producer, record)?;
@@ -150,7 +150,7 @@ fn shapes() -> Outcome {
             wanted.push(Received {
                 partition: 0,
                 offset: wanted.len() as i64,
-                timestamp_ms: 1_700_000_000_000,
+                timestamp_ms: *ORIGIN_MS,
                 key: key.map(<[u8]>::to_vec),
                 value: value.map(<[u8]>::to_vec),
                 headers: vec![
@@ -251,13 +251,13 @@ fn idempotent() -> Outcome {
     Ok(format!("{} batches", stored.len()))
 }
 
-/// Eight records at 1,000,000 ms, 1,001,000 ms and so on, in batches of two.
 /// The time of the first of the spaced records, in ms: an hour ago, which retention leaves alone.
-static ORIGIN_MS: LazyLock<i64> = LazyLock::new(|| {
+pub static ORIGIN_MS: LazyLock<i64> = LazyLock::new(|| {
     let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
     now.as_millis() as i64 - 3_600_000
 });
 
+/// Eight records, a second apart, in batches of two.
 fn spaced() -> Result<String, Box<dyn std::error::Error>> {
     let topic = new_topic(1)?;
     for batch in 0..4 {
@@ -277,7 +277,7 @@ fn spaced() -> Result<String, Box<dyn std::error::Error>> {
     Ok(topic)
 }
 
-fn lookup(topic: &str, timestamp_ms: i64) -> Result<Offset, Box<dyn std::error::Error>> {
+pub fn lookup(topic: &str, timestamp_ms: i64) -> Result<Offset, Box<dyn std::error::Error>> {
     let client: BaseConsumer = config(&[("group.id", "compat")]).create()?;
     let mut times = TopicPartitionList::new();
     times.add_partition_offset(topic, 0, Offset::Offset(timestamp_ms))?;

@@ -2,6 +2,7 @@
 //! one partition each, and no groups.
 
 #[path = "../../rdkafka/src/harness.rs"]
+#[allow(dead_code, reason = "what only rdkafka's scenarios need")]
 mod harness;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +19,9 @@ use rskafka::record::Record;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
-use harness::{NotAvailable, Outcome, Scenario, bootstrap, control, expect, fresh_name, new_topic};
+use harness::{
+    Outcome, Scenario, bootstrap, control, expect, fresh_name, new_topic, none, said, wait_for,
+};
 
 const ALL: &[Scenario] = &[
     ("metadata.all", metadata),
@@ -46,6 +49,10 @@ const ALL: &[Scenario] = &[
     ("auto-create.off", auto_create_off),
     ("restart.clean", || none("it has no idempotent producer")),
     ("restart.crash", || none("it has no idempotent producer")),
+    ("seek.offset", seek_offset),
+    ("seek.time", times),
+    ("pause.resume", || none("it fetches when it is asked to")),
+    ("topic.recreated", recreated),
     ("metadata.by-id", || none("metadata is asked for by name")),
     ("admin.topics", topics),
     ("admin.configs", || none("it has no configs")),
@@ -54,27 +61,38 @@ const ALL: &[Scenario] = &[
     ("admin.groups", || none("it has no groups")),
     ("admin.offsets", offsets),
     ("admin.cluster", || none("it does not show the cluster")),
+    ("errors.names", wrong_names),
+    ("errors.topics", wrong_topics),
+    ("errors.configs", || none("it has no configs")),
+    ("errors.port", port),
+    ("errors.advertised", advertised),
 ];
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
+/// The time of the first record, in ms: an hour ago, which retention leaves alone.
+static ORIGIN_MS: LazyLock<i64> = LazyLock::new(|| {
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
+    now.as_millis() as i64 - 3_600_000
+});
 const DEADLINE: Duration = Duration::from_secs(60);
 
 fn main() {
-    harness::run("rskafka", "0.6.0", ALL);
-}
-
-fn none(why: &'static str) -> Outcome {
-    Err(NotAvailable(why).into())
+    harness::run("rskafka", "0.6.0", ALL.iter());
 }
 
 type Fallible<T> = Result<T, Box<dyn Error>>;
 
 fn client() -> Fallible<Client> {
+    client_of(bootstrap(), DEADLINE)
+}
+
+/// One that gives up after some time.
+fn client_of(broker: String, patience: Duration) -> Fallible<Client> {
     let backoff = BackoffConfig {
-        deadline: Some(DEADLINE),
+        deadline: Some(patience),
         ..BackoffConfig::default()
     };
-    let builder = ClientBuilder::new(vec![bootstrap()]).backoff_config(backoff);
+    let builder = ClientBuilder::new(vec![broker]).backoff_config(backoff);
     Ok(RUNTIME.block_on(builder.build())?)
 }
 
@@ -100,7 +118,10 @@ fn numbered(count: usize, width: usize) -> Vec<Vec<u8>> {
 
 fn produce(at: &PartitionClient, values: &[Vec<u8>], codec: Compression) -> Fallible<()> {
     for chunk in values.chunks(2000) {
-        let records = chunk.iter().map(|value| record(value, 1_000_000)).collect();
+        let records = chunk
+            .iter()
+            .map(|value| record(value, *ORIGIN_MS))
+            .collect();
         RUNTIME.block_on(at.produce(records, codec))?;
     }
     Ok(())
@@ -172,7 +193,7 @@ fn shapes() -> Outcome {
                 key: bytes(key),
                 value: bytes(value),
                 headers: BTreeMap::from([header("a", "1"), header("empty", "")]),
-                ..record(b"", 1_700_000_000_000)
+                ..record(b"", *ORIGIN_MS)
             });
         }
     }
@@ -193,7 +214,7 @@ fn times() -> Outcome {
     let at = partition(&client()?, &new_topic(1)?, 0)?;
     for batch in 0..4 {
         let two = [2 * batch, 2 * batch + 1];
-        let records = two.map(|i| record(format!("at {i}").as_bytes(), 1_000_000 + 1000 * i));
+        let records = two.map(|i| record(format!("at {i}").as_bytes(), *ORIGIN_MS + 1000 * i));
         RUNTIME.block_on(at.produce(records.to_vec(), Compression::NoCompression))?;
     }
     let lookup = |ms| {
@@ -201,14 +222,14 @@ fn times() -> Outcome {
         RUNTIME.block_on(at.get_offset(OffsetAt::Timestamp(when)))
     };
     for i in 0..8 {
-        expect("the first at its time", lookup(1_000_000 + 1000 * i)?, i)?;
+        expect("the first at its time", lookup(*ORIGIN_MS + 1000 * i)?, i)?;
         expect(
             "the first just before",
-            lookup(1_000_000 + 1000 * i - 1)?,
+            lookup(*ORIGIN_MS + 1000 * i - 1)?,
             i,
         )?;
     }
-    let got: Vec<i64> = read(&at, lookup(1_004_500)?)?
+    let got: Vec<i64> = read(&at, lookup(*ORIGIN_MS + 4500)?)?
         .iter()
         .map(|(offset, _)| *offset)
         .collect();
@@ -356,4 +377,112 @@ fn offsets() -> Outcome {
         3,
     )?;
     Ok(String::new())
+}
+
+fn seek_offset() -> Outcome {
+    let (at, sent) = (partition(&client()?, &new_topic(1)?, 0)?, numbered(100, 0));
+    produce(&at, &sent, Compression::NoCompression)?;
+    let from = |offset| -> Fallible<Vec<Vec<u8>>> {
+        let found = read(&at, offset)?.into_iter();
+        Ok(found
+            .map(|(_, one)| one.value.unwrap_or_default())
+            .collect())
+    };
+    expect("from 40", from(40)?, sent[40..].to_vec())?;
+    let start = RUNTIME.block_on(at.get_offset(OffsetAt::Earliest))?;
+    expect("from the beginning", from(start)?, sent.clone())?;
+    let end = RUNTIME.block_on(at.get_offset(OffsetAt::Latest))?;
+    produce(&at, &[b"new".to_vec()], Compression::NoCompression)?;
+    expect("from the end", from(end)?, vec![b"new".to_vec()])?;
+    Ok(String::new())
+}
+
+/// One client of a partition goes on when its topic is deleted and made again.
+fn recreated() -> Outcome {
+    let (client, topic) = (
+        client_of(bootstrap(), Duration::from_secs(2))?,
+        new_topic(1)?,
+    );
+    let at = partition(&client, &topic, 0)?;
+    produce(&at, &[b"old".to_vec()], Compression::NoCompression)?;
+    expect("values", values(&at)?, vec![b"old".to_vec()])?;
+    let controller = client.controller_client()?;
+    RUNTIME.block_on(controller.delete_topic(&topic, 30_000))?;
+    wait_for("the topic's return", || {
+        let made = RUNTIME.block_on(controller.create_topic(&topic, 1, 1, 30_000));
+        Ok(made.is_ok())
+    })?;
+    wait_for("a new record", || {
+        Ok(produce(&at, &[b"new".to_vec()], Compression::NoCompression).is_ok())
+    })?;
+    wait_for("the new record alone", || {
+        Ok(values(&at).is_ok_and(|found| found.first() == Some(&b"new".to_vec())))
+    })?;
+    Ok(String::new())
+}
+
+/// What a user reads: the name of the protocol's error where the broker answered with one.
+fn text<T>(answer: Result<T, ClientError>) -> String {
+    match answer {
+        Ok(_) => "no error".to_owned(),
+        Err(ClientError::ServerError { protocol_error, .. }) => format!("{protocol_error:?}"),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn wrong_names() -> Outcome {
+    let controller = client()?.controller_client()?;
+    let long = "n".repeat(250);
+    let names = [
+        ("a space", "a name"),
+        ("one dot", "."),
+        ("empty", ""),
+        ("250 letters", long.as_str()),
+        ("not ASCII", "größe"),
+    ];
+    let create = |name| text(RUNTIME.block_on(controller.create_topic(name, 1, 1, 30_000)));
+    said(&names.map(|(case, name)| (case, create(name))))
+}
+
+fn wrong_topics() -> Outcome {
+    let (client, taken) = (client()?, new_topic(1)?);
+    let controller = client.controller_client()?;
+    let create = |name: String, partitions| {
+        text(RUNTIME.block_on(controller.create_topic(name, partitions, 1, 30_000)))
+    };
+    said(&[
+        ("create: taken", create(taken, 1)),
+        ("create: no partitions", create(fresh_name(), 0)),
+        (
+            "delete: unknown",
+            text(RUNTIME.block_on(controller.delete_topic("nowhere", 30_000))),
+        ),
+    ])
+}
+
+/// Without the moment of the last try.
+fn briefly(error: impl std::fmt::Display) -> String {
+    error.to_string().chars().take(60).collect()
+}
+
+fn port() -> Outcome {
+    let answer = client_of("127.0.0.1:1".to_owned(), Duration::from_secs(2));
+    said(&[(
+        "nobody listens",
+        answer.map_or_else(briefly, |_| "no error".to_owned()),
+    )])
+}
+
+fn advertised() -> Outcome {
+    let topic = new_topic(1)?;
+    control("settings advertised.listeners=PLAINTEXT://127.0.0.1:1")?;
+    let answer = client_of(bootstrap(), Duration::from_secs(2)).and_then(|client| {
+        let at = partition(&client, &topic, 0)?;
+        produce(&at, &[b"nowhere".to_vec()], Compression::NoCompression)
+    });
+    control("settings")?;
+    said(&[(
+        "produce",
+        answer.map_or_else(briefly, |()| "no error".to_owned()),
+    )])
 }
