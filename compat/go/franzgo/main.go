@@ -29,6 +29,7 @@ func (client) Unavailable() map[string]string {
 }
 func (client) Protocols() []string  { return []string{"cooperative", "kip848"} }
 func (client) Rejoins() bool        { return true }
+func (client) Forgets() bool        { return false }
 func (client) TooLarge() string     { return "MESSAGE_TOO_LARGE" }
 func (client) UnknownTopic() string { return "UNKNOWN_TOPIC_OR_PARTITION" }
 

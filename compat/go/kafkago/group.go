@@ -23,9 +23,12 @@ func (client) Member(o model.MemberOptions) (model.Member, error) {
 	if o.Latest {
 		start = kafka.LastOffset
 	}
+	// A member that finds no broker forgets its id and joins as a new one (segmentio/kafka-go#1215): the group waits so long
+	// for the old one, here as on Apache Kafka.
+	rebalance := 20 * time.Second
 	group, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
 		ID: o.Group, Brokers: []string{model.Bootstrap()}, Topics: []string{o.Topic}, GroupBalancers: []kafka.GroupBalancer{kafka.RangeGroupBalancer{}},
-		HeartbeatInterval: 500 * time.Millisecond, SessionTimeout: o.Session, RebalanceTimeout: wait, JoinGroupBackoff: 100 * time.Millisecond,
+		HeartbeatInterval: 500 * time.Millisecond, SessionTimeout: o.Session, RebalanceTimeout: rebalance, JoinGroupBackoff: 100 * time.Millisecond,
 		StartOffset: start, WatchPartitionChanges: o.Refresh > 0, PartitionWatchInterval: o.Refresh, ErrorLogger: trace(),
 	})
 	if err != nil {

@@ -40,6 +40,7 @@ func (client) Unavailable() map[string]string {
 }
 func (client) Protocols() []string  { return nil }
 func (client) Rejoins() bool        { return true }
+func (client) Forgets() bool        { return true }
 func (client) TooLarge() string     { return kafka.MessageSizeTooLarge.Title() }
 func (client) UnknownTopic() string { return kafka.UnknownTopicOrPartition.Title() }
 

@@ -156,6 +156,8 @@ type Client interface {
 	Protocols() []string
 	// Rejoins says whether a member joins again, under its own id, when its connection breaks.
 	Rejoins() bool
+	// Forgets says whether a member that finds no broker may join as a new one.
+	Forgets() bool
 	TooLarge() string
 	UnknownTopic() string
 	Metadata(topic string) (brokers []string, leaders map[string][]int32, err error)

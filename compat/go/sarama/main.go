@@ -31,6 +31,7 @@ func (client) Unavailable() map[string]string {
 }
 func (client) Protocols() []string  { return protocols }
 func (client) Rejoins() bool        { return true }
+func (client) Forgets() bool        { return false }
 func (client) TooLarge() string     { return sarama.ErrMessageSizeTooLarge.Error() }
 func (client) UnknownTopic() string { return sarama.ErrUnknownTopicOrPartition.Error() }
 

@@ -377,6 +377,9 @@ func (s *shared) groupRestart() string {
 		}
 	}
 	settled(members, settles)
+	if s.client.Forgets() {
+		return fmt.Sprintf("a member that finds no broker joins as a new one; %d records twice", len(records.All())-count)
+	}
 	expect("members", string(control("group", group)), ids)
 	if s.client.Rejoins() {
 		return fmt.Sprintf("this client's members join again by themselves, under their old ids; %d records twice", len(records.All())-count)
