@@ -267,13 +267,7 @@ module.exports = installed => {
     },
     async elsewhere (brokers) {
       const lost = new rdkafka.Producer({ 'bootstrap.servers': brokers.join(), log_level: 0 })
-      const said = new Promise((resolve, reject) => lost.on('event.error', reject))
-      lost.connect({ timeout: 2000 }, () => {})
-      try {
-        await said
-      } finally {
-        lost.disconnect(() => {})
-      }
+      await called(lost, 'connect', { timeout: 3000 })
     }
   }
 }
