@@ -3,6 +3,11 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use mimalloc::MiMalloc;
+
+/// The one of the broker's binary.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// CPU and bytes of this process until now.
 pub(crate) struct Usage {
