@@ -35,6 +35,11 @@ bench *measures:
     cargo build --release --bin trestle
     cargo run --release -p trestle --example load -- {{measures}}
 
+# Beside Apache Kafka: `just arena --record`
+arena *arguments:
+    cargo build --release --workspace --bins --examples
+    compat/perf/run {{arguments}}
+
 # The same for the store alone
 bench-storage:
     cargo run --release -p trestle-storage --example storage_bench -- all

@@ -12,6 +12,7 @@
 // A load generator stands outside of the broker's world of passed-in time and files.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod against;
 mod broker;
 mod measures;
 mod report;
@@ -48,6 +49,13 @@ struct Options {
     /// Print JSON lines instead of a table
     #[arg(long)]
     json: bool,
+
+    /// Do something to the broker at HOST:PORT, of whatever kind, instead: the names are those of drivers
+    #[arg(long, value_name = "HOST:PORT")]
+    against: Option<String>,
+
+    #[command(flatten)]
+    shape: against::Shape,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -57,7 +65,15 @@ async fn main() -> Result<()> {
         for measure in measures::ALL {
             println!("{:<14}{}", measure.name, measure.about);
         }
+        println!("\nDrivers, with --against:");
+        for driver in against::ALL {
+            println!("{:<14}{}", driver.name, driver.about);
+        }
         return Ok(());
+    }
+    if let Some(address) = options.against {
+        let shape = options.shape;
+        return drive(&against::Target { address, shape }, &options.measures).await;
     }
     for name in &options.measures {
         if !measures::ALL.iter().any(|measure| measure.name == name) {
@@ -77,5 +93,15 @@ async fn main() -> Result<()> {
         }
     }
     report.finish();
+    Ok(())
+}
+
+async fn drive(target: &against::Target, names: &[String]) -> Result<()> {
+    for name in names {
+        match against::ALL.iter().find(|driver| driver.name == name) {
+            Some(driver) => (driver.run)(target).await?,
+            None => bail!("unknown driver '{name}': --list shows them"),
+        }
+    }
     Ok(())
 }

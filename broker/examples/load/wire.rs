@@ -2,15 +2,14 @@
 //!
 //! Versions without tagged fields, so that everything has its place: Produce 7, Fetch 4,
 //! Metadata 4, CreateTopics 2, JoinGroup 1, SyncGroup 0, Heartbeat 0, OffsetCommit 2,
-//! InitProducerId 0, AddPartitionsToTxn 0, EndTxn 0.
+//! FindCoordinator 1, InitProducerId 0, AddPartitionsToTxn 0, EndTxn 0.
 
 use anyhow::{Context, Result, bail};
 use bytes::{Buf, BufMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
-/// Size, API key and version come before the correlation id.
-const CORRELATION_ID_AT: usize = 8;
+mod connection;
+
+pub(crate) use connection::Connection;
 
 /// A whole request with its size in front; only the correlation id changes between sends.
 #[derive(Clone)]
@@ -28,6 +27,11 @@ impl Frame {
         frame.put_slice(client_id);
         frame.put_slice(body);
         Self(frame)
+    }
+
+    /// Size, API key and version come before the correlation id.
+    fn set_correlation_id(&mut self, id: i32) {
+        self.0[8..12].copy_from_slice(&id.to_be_bytes());
     }
 }
 
@@ -168,6 +172,14 @@ pub(crate) fn produce_in_transaction(id: &str, topic: &str, batches: &[Vec<u8>])
         body.put_slice(batch);
     }
     Frame::new(0, 7, &body)
+}
+
+/// FindCoordinator 1 of a transactional id.
+pub(crate) fn find_transaction_coordinator(id: &str) -> Frame {
+    let mut body = Vec::new();
+    put_string(&mut body, id);
+    body.put_i8(1);
+    Frame::new(10, 1, &body)
 }
 
 /// InitProducerId 0 of a transactional id.
@@ -501,60 +513,5 @@ pub(crate) fn committed(body: &[u8]) -> Result<()> {
     match body.last_chunk().map(|code| i16::from_be_bytes(*code)) {
         Some(0) => Ok(()),
         code => bail!("OffsetCommit answered error code {code:?}"),
-    }
-}
-
-/// One connection; requests go out in order and answers come back in order.
-pub(crate) struct Connection {
-    stream: TcpStream,
-    answer: Vec<u8>,
-    sent: i32,
-    received: i32,
-}
-
-impl Connection {
-    pub(crate) async fn open(address: &str) -> Result<Self> {
-        let stream = TcpStream::connect(address)
-            .await
-            .with_context(|| format!("connecting to {address}"))?;
-        stream.set_nodelay(true)?;
-        Ok(Self {
-            stream,
-            answer: Vec::new(),
-            sent: 0,
-            received: 0,
-        })
-    }
-
-    pub(crate) async fn send(&mut self, frame: &mut Frame) -> Result<()> {
-        self.sent = self.sent.wrapping_add(1);
-        frame.0[CORRELATION_ID_AT..CORRELATION_ID_AT + 4].copy_from_slice(&self.sent.to_be_bytes());
-        Ok(self.stream.write_all(&frame.0).await?)
-    }
-
-    /// The body of the next answer.
-    pub(crate) async fn receive(&mut self) -> Result<&[u8]> {
-        let mut head = [0; 8];
-        self.stream
-            .read_exact(&mut head)
-            .await
-            .context("the broker closed the connection")?;
-        let size = (&head[..4]).get_i32() as usize;
-        let correlation_id = (&head[4..]).get_i32();
-        self.received = self.received.wrapping_add(1);
-        if correlation_id != self.received {
-            bail!(
-                "answer {correlation_id} came in the place of {}",
-                self.received
-            );
-        }
-        self.answer.resize(size - 4, 0);
-        self.stream.read_exact(&mut self.answer).await?;
-        Ok(&self.answer)
-    }
-
-    pub(crate) async fn call(&mut self, frame: &mut Frame) -> Result<&[u8]> {
-        self.send(frame).await?;
-        self.receive().await
     }
 }

@@ -1,0 +1,1 @@
+"""What compat/perf/run is made of."""
