@@ -198,6 +198,8 @@ module.exports = installed => {
 
   return {
     name: 'platformatic-kafka',
+    // Five times what a fetch may wait.
+    onTheirWayMs: 500,
     version,
     unavailable: {
       'group.static': 'closing a member leaves the group, also with an instance id',

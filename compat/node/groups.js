@@ -23,9 +23,14 @@ const failures = members => members.filter(m => m.failed).map(m => m.failed.mess
 module.exports = client => {
   const s = new Shared(client)
 
-  const settled = (members, seconds = 60) => waitFor(
-    () => `each partition with one owner, ${JSON.stringify(members.map(m => [...m.owned]))} ${failures(members)}`,
-    () => owned(members), seconds)
+  async function settled (members, seconds = 60) {
+    const found = await waitFor(
+      () => `each partition with one owner, ${JSON.stringify(members.map(m => [...m.owned]))} ${failures(members)}`,
+      () => owned(members), seconds)
+    // What a fetch on its way brings is not held against the one that has lost the partition.
+    await pause(client.onTheirWayMs || 0)
+    return found
+  }
 
   /** Values first to first + count - 1, over all partitions; answers them all so far. */
   async function feed (topic, first, count) {

@@ -8,6 +8,7 @@
 //   protocols                          of group members: 'eager', 'cooperative', 'kip848'
 //   rejoins                            whether a member joins again, under its own id, when its connection breaks
 //   repeats                            whether a member may read records again after its broker was away
+//   onTheirWayMs                       how long a member may still bring records of a partition that it has lost; none when not there
 //   tooLarge, unknownTopic             its names for these errors
 //   metadata(topic)                    {brokers: [address], leaders: {topic: [leader]}}
 //   producer(options)                  send(topic, record), flush() -> [name of an error], close; with
