@@ -20,6 +20,7 @@ pub mod groups;
 pub mod http;
 mod process;
 pub mod records;
+pub mod source;
 pub mod transactions;
 mod wait;
 mod wire;

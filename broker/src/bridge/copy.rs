@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Running;
 use super::client::{Client, Fetched, Fetcher, Limits, Place, SourceError, Wanted};
+use super::job::Bucket;
 use super::track::{Phase, Track};
 use crate::partition::{AppendError, MirrorError, check_mirrored};
 use crate::types::LeaderEpoch;
@@ -115,9 +116,14 @@ async fn copy_from(
             feed.mark_changed();
             continue;
         }
+        let at_once = running
+            .bucket
+            .lock()
+            .as_ref()
+            .map_or(FETCH_BYTES, Bucket::at_once);
         let limits = Limits {
-            max_bytes: FETCH_BYTES,
-            partition_max_bytes: PARTITION_BYTES,
+            max_bytes: at_once.min(FETCH_BYTES),
+            partition_max_bytes: at_once.min(PARTITION_BYTES),
             wait: WAIT,
         };
         let fetched = fetcher.fetch(limits).await?;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Running;
-use super::client::{Client, Place, SourceError};
+use super::client::{Client, SourceError, SourceGroup};
+use super::plan::NOT_ALL_GROUPS;
 use crate::coordinator::group::commands::{ByTopic, Command, GroupError, Import, NewOffset, Reply};
 
 /// Pause between rounds over all groups.
@@ -18,8 +19,6 @@ pub(super) struct GroupState {
     pub(super) synced: usize,
     /// Why some or all are not.
     pub(super) reason: Option<String>,
-    /// What was imported the last time.
-    last: BTreeMap<Place, NewOffset>,
 }
 
 /// Goes over the groups until the job stops.
@@ -30,10 +29,16 @@ pub(super) async fn follow(running: Arc<Running>) {
         let mut client = client_of(&running);
         loop {
             env.sleep(ROUND).await;
-            if let Err(error) = round(&running, &mut client).await {
-                tracing::debug!(%error, "groups were not taken over");
-                client.forget();
-            }
+            let trouble = match round(&running, &mut client).await {
+                Ok(true) => None,
+                Ok(false) => Some(NOT_ALL_GROUPS.to_owned()),
+                Err(error) => {
+                    tracing::debug!(%error, "groups were not taken over");
+                    client.forget();
+                    Some(error.to_string())
+                }
+            };
+            *running.groups_trouble.lock() = trouble;
         }
     };
     tokio::select! {
@@ -54,12 +59,13 @@ pub(super) fn client_of(running: &Running) -> Client {
     client
 }
 
-/// One round over all groups.
-pub(super) async fn round(running: &Running, client: &mut Client) -> Result<(), SourceError> {
+/// One round over all groups; false if the source does not show all of them.
+pub(super) async fn round(running: &Running, client: &mut Client) -> Result<bool, SourceError> {
     client.learn(running.brokers.lock().clone());
     if client.brokers().is_empty() {
-        return Ok(());
+        return Ok(true);
     }
+    let all = client.sees_all_groups().await?;
     let listed = client.groups().await?;
     let known: Vec<String> = running.groups.lock().keys().cloned().collect();
     for gone in known
@@ -81,7 +87,7 @@ pub(super) async fn round(running: &Running, client: &mut Client) -> Result<(), 
         } else if !is_consumer {
             state.reason = Some(format!("its protocol is {:?}", group.protocol_type));
         } else {
-            match one(running, client, &group.id, &mut state).await {
+            match one(running, client, &group, &mut state).await {
                 Ok(()) => {}
                 Err(error @ SourceError::Code { .. }) => state.reason = Some(error.to_string()),
                 Err(error) => return Err(error),
@@ -92,7 +98,7 @@ pub(super) async fn round(running: &Running, client: &mut Client) -> Result<(), 
     if let Err(error) = running.save().await {
         tracing::debug!(error, "a bridge job was not saved");
     }
-    Ok(())
+    Ok(all)
 }
 
 const ACTIVE: &str = "it is active here";
@@ -100,13 +106,12 @@ const ACTIVE: &str = "it is active here";
 async fn one(
     running: &Running,
     client: &mut Client,
-    group: &str,
+    group: &SourceGroup,
     state: &mut GroupState,
 ) -> Result<(), SourceError> {
-    let coordinator = client.coordinator(group).await?;
-    let committed = client.committed(coordinator, group).await?;
+    let committed = client.committed(group).await?;
     let mut offsets: BTreeMap<Arc<str>, Vec<_>> = BTreeMap::new();
-    let mut taken = BTreeMap::new();
+    let mut taken = 0;
     let (mut ahead, mut elsewhere) = (0, 0);
     for committed in committed {
         let track = running.tracks.read().get(&committed.place).cloned();
@@ -124,15 +129,14 @@ async fn one(
             leader_epoch: committed.epoch,
             metadata: committed.metadata.as_str().into(),
         };
-        let last = state.last.get(&committed.place).cloned();
-        let (topic, index) = committed.place.clone();
+        let (topic, index) = committed.place;
         offsets
             .entry(topic.into())
             .or_default()
-            .push((index, (offset.clone(), last)));
-        taken.insert(committed.place, offset);
+            .push((index, offset));
+        taken += 1;
     }
-    if taken.is_empty() {
+    if taken == 0 {
         state.synced = 0;
         state.reason = Some(match (ahead, elsewhere) {
             (0, 0) => "it has no committed offsets".into(),
@@ -142,14 +146,14 @@ async fn one(
         return Ok(());
     }
     let import = Import {
-        group: group.into(),
+        group: group.id.as_str().into(),
         image: running.image(),
         offsets: offsets.into_iter().collect::<ByTopic<_>>(),
     };
     let reply = running.ground.groups.submit(Command::Import(import)).await;
     match reply {
         Ok(Reply::Imported(Ok(imported))) => {
-            state.synced = taken.len() - imported.higher;
+            state.synced = taken - imported.higher;
             state.reason = match (ahead, imported.higher) {
                 (0, 0) => None,
                 (0, higher) => Some(format!(
@@ -157,14 +161,11 @@ async fn one(
                 )),
                 (ahead, _) => Some(format!("the records of {ahead} offsets are not copied yet")),
             };
-            if imported.higher == 0 {
-                state.last.extend(taken);
-            }
         }
         Ok(Reply::Imported(Err(GroupError::NotEmpty))) => {
             state.reason = Some(ACTIVE.into());
             running.change_job(|job| {
-                job.active.insert(group.into());
+                job.active.insert(group.id.clone());
             });
         }
         Ok(other) => state.reason = Some(format!("the coordinator says {other:?}")),

@@ -100,6 +100,13 @@ impl Bucket {
         }
     }
 
+    /// How much to take at once, so that it comes steadily: what half a second gives.
+    pub(super) fn at_once(&self) -> i32 {
+        i32::try_from(self.bytes_per_second / 2)
+            .unwrap_or(i32::MAX)
+            .max(64 << 10)
+    }
+
     /// Takes `bytes`, and says for how many milliseconds to wait before taking more.
     pub(super) fn take(&mut self, bytes: u64, now_ms: i64) -> u64 {
         let takes = bytes.saturating_mul(1000) / self.bytes_per_second;
@@ -171,6 +178,9 @@ mod tests {
 
     #[test]
     fn a_bucket_gives_its_rate() {
+        assert_eq!(Bucket::new(1_000_000).at_once(), 500_000);
+        assert_eq!(Bucket::new(1).at_once(), 64 << 10);
+        assert_eq!(Bucket::new(u64::MAX).at_once(), i32::MAX);
         let mut bucket = Bucket::new(1000);
         assert_eq!(bucket.take(500, 10_000), 500);
         assert_eq!(bucket.take(500, 10_000), 1000);

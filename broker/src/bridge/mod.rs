@@ -43,7 +43,11 @@ use client::{Place, Properties, PropertiesError, SourceTopic};
 use groups::GroupState;
 use job::Bucket;
 use select::{Selection, SelectionError};
+use supervise::Stuck;
 use track::Track;
+
+/// No properties of a client are longer.
+const PROPERTIES_MAX_BYTES: u64 = 1 << 20;
 
 /// The rooms that the bridge works with.
 #[derive(Clone, Debug)]
@@ -111,10 +115,12 @@ pub(crate) struct Running {
     /// Why the source cannot be looked at.
     trouble: Mutex<Option<String>>,
     /// Why a topic is not copied.
-    troubles: Mutex<BTreeMap<String, String>>,
+    troubles: Mutex<BTreeMap<String, Stuck>>,
     /// What is worth knowing of a topic.
     notes: Mutex<BTreeMap<String, String>>,
     groups: Mutex<BTreeMap<String, GroupState>>,
+    /// Why groups are not taken over, or not all.
+    groups_trouble: Mutex<Option<String>>,
     /// Wakes the supervisor.
     nudge: Notify,
     stop: CancellationToken,
@@ -134,9 +140,14 @@ fn read_properties(path: Option<&str>) -> Result<Properties, BridgeError> {
     let Some(path) = path else {
         return Ok(Properties::default());
     };
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        BridgeError::Invalid(format!("{path}, on the broker's machine: {error}"))
-    })?;
+    let refused =
+        |why: String| BridgeError::Invalid(format!("{path}, on the broker's machine: {why}"));
+    // A pipe or a device may have no end.
+    let known = std::fs::metadata(path).map_err(|error| refused(error.to_string()))?;
+    if !known.is_file() || known.len() > PROPERTIES_MAX_BYTES {
+        return Err(refused("it is not a file of properties".into()));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| refused(error.to_string()))?;
     Ok(Properties::parse(&text)?)
 }
 
@@ -288,6 +299,7 @@ impl Running {
             troubles: Mutex::default(),
             notes: Mutex::default(),
             groups: Mutex::default(),
+            groups_trouble: Mutex::default(),
             nudge: Notify::new(),
         })
     }
@@ -402,7 +414,7 @@ impl Running {
         self.troubles.lock().remove(topic);
     }
 
-    fn trouble_of(&self, topic: &str, why: Option<String>) {
+    fn trouble_of(&self, topic: &str, why: Option<Stuck>) {
         let mut troubles = self.troubles.lock();
         match why {
             Some(why) => troubles.insert(topic.into(), why),

@@ -11,6 +11,10 @@ use super::supervise::settings_taken_over;
 use crate::config::{Config, Support, topic_definition};
 use crate::types::Offset;
 
+/// Said of a source that shows some of its groups.
+pub(super) const NOT_ALL_GROUPS: &str =
+    "groups that the user may not see: the ACL Describe on the cluster, or on them, is missing";
+
 /// What was found at the source.
 #[derive(Debug)]
 pub struct Findings {
@@ -32,6 +36,8 @@ pub struct Findings {
     pub sizes: Result<BTreeMap<Place, u64>, String>,
     /// Groups by protocol type, with how many offsets each has committed.
     pub groups: Result<Vec<(String, String, usize)>, String>,
+    /// Whether the user sees all groups.
+    pub sees_all_groups: bool,
     /// How many ACLs there are.
     pub acls: Result<usize, String>,
     /// Users with SCRAM credentials.
@@ -55,6 +61,7 @@ impl Default for Findings {
             configs: BTreeMap::new(),
             sizes: nothing(),
             groups: nothing(),
+            sees_all_groups: true,
             acls: nothing(),
             scram_users: nothing(),
             open: nothing(),
@@ -64,7 +71,7 @@ impl Default for Findings {
 
 /// Asks the source for everything.
 pub async fn gather(client: &mut Client, selection: &Selection) -> Result<Findings, SourceError> {
-    let cluster = client.cluster().await?;
+    let cluster = client.cluster(&selection.names()).await?;
     let all = cluster.topics.len();
     let topics: BTreeMap<String, SourceTopic> = cluster
         .topics
@@ -82,6 +89,7 @@ pub async fn gather(client: &mut Client, selection: &Selection) -> Result<Findin
     };
     let sizes = client.sizes().await.map_err(said);
     let groups = groups(client).await.map_err(said);
+    let sees_all_groups = client.sees_all_groups().await.unwrap_or(true);
     let acls = client.acls().await.map_err(said);
     let scram_users = client.scram_users().await.map_err(said);
     let open = client.open_transactions(&leaders).await.map_err(said);
@@ -95,6 +103,7 @@ pub async fn gather(client: &mut Client, selection: &Selection) -> Result<Findin
         configs,
         sizes,
         groups,
+        sees_all_groups,
         acls,
         scram_users,
         open,
@@ -104,13 +113,8 @@ pub async fn gather(client: &mut Client, selection: &Selection) -> Result<Findin
 async fn groups(client: &mut Client) -> Result<Vec<(String, String, usize)>, SourceError> {
     let mut all = Vec::new();
     for group in client.groups().await? {
-        let offsets = match client.coordinator(&group.id).await {
-            Ok(coordinator) => client
-                .committed(coordinator, &group.id)
-                .await
-                .map_or(0, |all| all.len()),
-            Err(_) => 0,
-        };
+        let committed = client.committed(&group).await;
+        let offsets = committed.map_or(0, |all| all.len());
         all.push((group.id, group.protocol_type, offsets));
     }
     Ok(all)
@@ -312,6 +316,9 @@ fn judge_groups(found: &Findings, plan: &mut Plan) {
             return;
         }
     };
+    if !found.sees_all_groups {
+        plan.not_known.push(NOT_ALL_GROUPS.into());
+    }
     for (id, protocol, offsets) in groups {
         let why = match (protocol.as_str(), offsets) {
             ("share", _) => Some("share groups are not copied".to_owned()),
@@ -433,7 +440,10 @@ mod tests {
         );
         assert!(plan.not_copied[0].contains("2 ACLs"));
         assert!(plan.not_known[0].starts_with("SCRAM users"));
-        let plan = judge(&found(), &config, 100, |name| name == "plain");
+        let mut found = found();
+        found.sees_all_groups = false;
+        let plan = judge(&found, &config, 100, |name| name == "plain");
+        assert!(plan.not_known[0].contains("Describe on the cluster"));
         assert!(plan.blocked.contains_key("plain"));
     }
 }

@@ -78,9 +78,13 @@ pub(crate) async fn promote(
         }
     }
     let quiet = until_quiet(running, &tracks, promotion).await;
+    let mut exactly = true;
     let ends = match quiet {
         Ok(ends) => ends,
-        Err(_) if promotion.force => own_ends(running, &tracks).await?,
+        Err(_) if promotion.force => {
+            exactly = false;
+            own_ends(running, &tracks).await?
+        }
         Err(why) => return Err(BridgeError::Refused(why)),
     };
     let open = open_transactions(running, &tracks).await?;
@@ -105,15 +109,19 @@ pub(crate) async fn promote(
             .filter(|track| track.place.0 == *topic)
             .collect();
         if !promotion.dry_run {
-            promote_one(running, topic, &own, &ends).await?;
+            promote_one(running, topic, &own, &ends, exactly).await?;
             abort(running, &own, &open).await?;
         }
         let partitions: Vec<Value> = own
             .iter()
             .map(|track| {
                 let next = ends.get(&track.place).copied();
-                let high_watermark = track.partition.offsets().high_watermark;
-                json!({ "partition": track.index(), "source_end": next, "next_offset": high_watermark })
+                let here = match promotion.dry_run {
+                    true => track.partition.offsets().high_watermark,
+                    false => track.partition.mirror_end().0,
+                };
+                let there = next.filter(|_| exactly);
+                json!({ "partition": track.index(), "source_end": there, "next_offset": here })
             })
             .collect();
         done.push(json!({ "topic": topic, "partitions": partitions }));
@@ -205,7 +213,7 @@ async fn source_ends(
     tracks: &[Arc<Track>],
 ) -> Result<BTreeMap<Place, Offset>, String> {
     let asked = async {
-        let cluster = client.cluster().await?;
+        let cluster = client.cluster(&[]).await?;
         let topics = cluster
             .topics
             .iter()
@@ -255,19 +263,25 @@ async fn open_transactions(
     Ok(open)
 }
 
-/// Seals all partitions at their ends, and only then says that clients write the topic.
+/// Seals all partitions at their ends, and only then says that clients write the topic. Not `exactly` there is
+/// where they are when it comes to it.
 async fn promote_one(
     running: &Arc<Running>,
     topic: &str,
     tracks: &[&Arc<Track>],
     ends: &BTreeMap<Place, Offset>,
+    exactly: bool,
 ) -> Result<(), BridgeError> {
     let now = running.ground.env.now();
     let mut sealed = Vec::new();
     let mut refused = None;
     for track in tracks {
         let end = ends.get(&track.place).copied().unwrap_or(-1);
-        match track.partition.seal(end, now).await {
+        let mut seal = track.partition.seal(end, now).await;
+        while let (false, Err(MirrorError::Overlap { end, .. })) = (exactly, &seal) {
+            seal = track.partition.seal(*end, now).await;
+        }
+        match seal {
             Ok(()) => sealed.push(*track),
             Err(MirrorError::Overlap { end: here, .. }) => {
                 let (name, index) = &track.place;

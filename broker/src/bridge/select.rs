@@ -58,6 +58,15 @@ impl Selection {
         })
     }
 
+    /// The names among what is wanted.
+    pub fn names(&self) -> Vec<String> {
+        let names = self.wanted.iter().filter_map(|term| match term {
+            Term::Name(name) => Some(name.clone()),
+            Term::Pattern(_) => None,
+        });
+        names.collect()
+    }
+
     /// Whether the topic `name` is meant. One that is the source's own has to be named.
     pub fn takes(&self, name: &str, internal: bool) -> bool {
         let named = self

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use serde::Serialize;
 
 use super::Running;
+use super::supervise::Stuck;
 use super::track::{Phase, Track};
 use crate::types::{Offset, PartitionIndex};
 
@@ -37,6 +38,8 @@ pub struct JobStatus {
     pub topics: Vec<TopicStatus>,
     /// Groups whose offsets are here.
     pub groups_synced: usize,
+    /// Why groups are not taken over, or not all.
+    pub groups_trouble: Option<String>,
     /// Groups whose offsets are not, and why.
     pub groups_not_synced: BTreeMap<String, String>,
 }
@@ -136,14 +139,18 @@ impl Running {
             let worst = partitions
                 .iter()
                 .min_by_key(|partition| rank(partition.state));
-            let trouble = troubles.get(&name).cloned();
+            let (otherwise, trouble) = match troubles.get(&name) {
+                Some(Stuck::Waits(why)) => ("WAITING", Some(why.clone())),
+                Some(Stuck::Fails(why)) => ("FAILED", Some(why.clone())),
+                None => ("WAITING", None),
+            };
             let lag = partitions
                 .iter()
                 .filter_map(|partition| partition.lag)
                 .sum();
             let left = (record_rate >= 1.0 && lag > 0).then(|| (lag as f64 / record_rate) as u64);
             topics.push(TopicStatus {
-                state: worst.map_or("FAILED", |partition| partition.state),
+                state: worst.map_or(otherwise, |partition| partition.state),
                 reason: trouble.or_else(|| worst.and_then(|worst| worst.reason.clone())),
                 note: self.notes.lock().get(&name).cloned(),
                 topic: name,
@@ -180,6 +187,7 @@ impl Running {
             partitions: states,
             topics,
             groups_synced: groups.len() - not_synced.len(),
+            groups_trouble: self.groups_trouble.lock().clone(),
             groups_not_synced: not_synced,
         }
     }

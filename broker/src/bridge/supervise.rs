@@ -77,13 +77,42 @@ pub(super) async fn supervise(running: Arc<Running>) {
     }
 }
 
+/// Why a topic is not copied.
+#[derive(Clone, Debug)]
+pub(super) enum Stuck {
+    /// It goes on by itself when that has changed.
+    Waits(String),
+    /// It does not.
+    Fails(String),
+}
+
+impl From<String> for Stuck {
+    fn from(why: String) -> Self {
+        Self::Waits(why)
+    }
+}
+
+/// Why the settings of a topic are not shown.
+fn unset(topic: &str, code: i16) -> String {
+    match code {
+        TOPIC_DENIED => format!(
+            "the source denies its settings: the ACL DescribeConfigs on topic {topic} is missing"
+        ),
+        code => format!("the source says {} of its settings", code_text(code)),
+    }
+}
+
 async fn look(
     running: &Arc<Running>,
     client: &mut Client,
     with_configs: bool,
     copiers: &mut HashMap<i32, Copier>,
 ) -> Result<(), SourceError> {
-    let cluster = client.cluster().await?;
+    // What is followed and not listed any more is asked for by name, too: it may be the right to see it
+    // that has gone.
+    let mut names = running.selection.names();
+    names.extend(running.tracked_topics());
+    let cluster = client.cluster(&names).await?;
     *running.brokers.lock() = client.addresses().clone();
     let wanted: BTreeMap<&String, &SourceTopic> = cluster
         .topics
@@ -120,19 +149,21 @@ async fn look(
                     .collect(),
             ),
             Some(Err(code)) => {
-                let note = format!(
-                    "settings not copied: {} (ACL DescribeConfigs)",
-                    code_text(*code)
-                );
-                running.note(name, Some(note));
+                let why = unset(name, *code);
+                running.note(name, Some(format!("settings do not follow: {why}")));
                 None
             }
             None => None,
         };
-        match settle_topic(running, name, topic, own.as_ref()).await {
-            Ok(()) => running.trouble_of(name, None),
-            Err(why) => running.trouble_of(name, Some(why)),
-        }
+        let settled = match (&own, configs.get(*name)) {
+            (None, Some(Err(code)))
+                if topic.error == 0 && running.image().topic(name).is_none() =>
+            {
+                Err(Stuck::Waits(unset(name, *code)))
+            }
+            _ => settle_topic(running, name, topic, own.as_ref()).await,
+        };
+        running.trouble_of(name, settled.err());
     }
     for name in running.tracked_topics() {
         if !cluster.topics.contains_key(&name) {
@@ -150,14 +181,19 @@ async fn settle_topic(
     name: &str,
     source: &SourceTopic,
     configs: Option<&BTreeMap<String, String>>,
-) -> Result<(), String> {
+) -> Result<(), Stuck> {
     if source.error != 0 {
-        return Err(match source.error {
+        let why = match source.error {
             TOPIC_DENIED => {
                 format!("the source denies it: the ACL Describe on topic {name} is missing")
             }
             code => format!("the source says {}", code_text(code)),
-        });
+        };
+        running
+            .tracks_of(name)
+            .iter()
+            .for_each(|track| track.wait(&why));
+        return Err(Stuck::Waits(why));
     }
     let image = running.image();
     let known = image.topic(name).cloned();
@@ -176,10 +212,14 @@ async fn settle_topic(
             running.promoted(name);
             return Ok(());
         }
-        Some(_) => return Err("a topic of this name is here already, and is not a copy".into()),
+        Some(_) => {
+            let why = "a topic of this name is here already, and is not a copy";
+            return Err(Stuck::Waits(why.into()));
+        }
         None if made => {
             running.fail_topic(name, "the topic was deleted here");
-            return Err("the topic was deleted here; trestle bridge run copies it anew".into());
+            let why = "the topic was deleted here; trestle bridge run copies it anew";
+            return Err(Stuck::Fails(why.into()));
         }
         None => create(running, name, source, configs).await?,
     };
@@ -188,7 +228,7 @@ async fn settle_topic(
         let why = "the topic was deleted and made anew at the source: its id has changed";
         running.track_topic(&topic).await?;
         running.fail_topic(name, why);
-        return Err(why.into());
+        return Err(Stuck::Fails(why.into()));
     }
     let topic = extend(running, topic, source).await?;
     let bases: Vec<i32> = source
@@ -283,12 +323,12 @@ async fn extend(
     running: &Arc<Running>,
     topic: Arc<Topic>,
     source: &SourceTopic,
-) -> Result<Arc<Topic>, String> {
+) -> Result<Arc<Topic>, Stuck> {
     let (here, there) = (topic.partitions.len(), source.partitions.len());
     if there < here {
         let why = "the source has fewer partitions than it had";
         running.fail_topic(&topic.name, why);
-        return Err(why.into());
+        return Err(Stuck::Fails(why.into()));
     }
     if there == here {
         return Ok(topic);
@@ -307,7 +347,7 @@ async fn extend(
         .metadata
         .mirror(change)
         .await
-        .map_err(|error| error.to_string())
+        .map_err(|error| error.to_string().into())
 }
 
 async fn configure(
@@ -364,8 +404,12 @@ async fn judge(
             let open = !matches!(progress.phase, Phase::Failed(_) | Phase::Promoted);
             open && (progress.held || progress.source.is_none())
         };
-        let partition = cluster.topics.get(&track.place.0);
-        let partition = partition.and_then(|topic| topic.partitions.get(at(track.index())));
+        let topic = cluster.topics.get(&track.place.0);
+        // What is wrong with the whole topic has been said.
+        if topic.is_some_and(|topic| topic.error != 0) {
+            continue;
+        }
+        let partition = topic.and_then(|topic| topic.partitions.get(at(track.index())));
         match partition.and_then(|partition| partition.leader) {
             Some(leader) if asks => leaders.entry(leader).or_default().push(track.place.clone()),
             Some(_) => {}

@@ -52,7 +52,7 @@ pub(crate) async fn verify(
     let env = &running.ground.env;
     let began = env.now();
     let mut client = client_of(running);
-    let cluster = client.cluster().await?;
+    let cluster = client.cluster(&wanted).await?;
     let places = cluster
         .topics
         .iter()
@@ -200,6 +200,19 @@ async fn verify_one(
     let differs = |why: String| json!({ "partition": index, "equal": false, "difference": why });
     if let Err(why) = caught_up(running, track, end).await {
         return Ok(differs(why));
+    }
+    // What is here beyond where the source was must have come to it since.
+    let here = partition.offsets().high_watermark;
+    if here > end && track.progress.lock().phase != Phase::Promoted {
+        let place = BTreeMap::from([(reader.leader, vec![track.place.clone()])]);
+        let ends = reader.client.ends(&place).await?;
+        if let Some(Ok(now)) = ends.get(&track.place)
+            && *now < here
+        {
+            return Ok(differs(format!(
+                "the copy ends at {here}, the source at {now}: it was cut back or lost"
+            )));
+        }
     }
     let own_start = partition.offsets().log_start;
     let mut comparison = match compacts {
@@ -403,8 +416,7 @@ async fn verify_groups(
     }
     let (mut compared, mut all_equal) = (Vec::new(), true);
     for group in client.groups().await? {
-        let coordinator = client.coordinator(&group.id).await?;
-        let committed = client.committed(coordinator, &group.id).await?;
+        let committed = client.committed(&group).await?;
         let committed: Vec<_> = committed
             .into_iter()
             .filter(|offset| topics.contains(&offset.place.0))

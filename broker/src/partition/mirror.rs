@@ -62,48 +62,63 @@ pub enum MirrorError {
 }
 
 /// Cuts what a source sent into batches and checks each; one that is cut off at the end is left out,
-/// and the size that it says is returned.
+/// and the size that it says is returned. What is wrong with a batch is said when it is the first: those before
+/// it are good.
 pub fn check_mirrored(
     mut bytes: Bytes,
 ) -> Result<(Vec<MirroredBatch>, Option<usize>), MirrorError> {
     let mut batches = Vec::new();
-    let invalid =
-        |why: &str, offset: Offset| MirrorError::Invalid(format!("{why} at offset {offset}"));
     while bytes.len() > MAGIC_START {
-        let magic = bytes[MAGIC_START].cast_signed();
-        if magic != MAGIC {
-            let offset = bytes[..8].try_into().map_or(-1, i64::from_be_bytes);
-            return Err(match magic {
-                0 | 1 => MirrorError::OldFormat { magic, offset },
-                _ => invalid("an unknown message format", offset),
-            });
+        match first_batch(&mut bytes) {
+            Ok(First::Whole(batch)) => batches.push(batch),
+            Ok(First::Cut(size)) => return Ok((batches, size)),
+            Err(error) if batches.is_empty() => return Err(error),
+            Err(_) => break,
         }
-        if bytes.len() < HEADER_BYTES {
-            break;
-        }
-        let header = Header::parse(&bytes)
-            .ok_or_else(|| MirrorError::Invalid("a batch shorter than its header".into()))?;
-        let offset = header.base_offset;
-        if header.size_bytes > bytes.len() {
-            return Ok((batches, Some(header.size_bytes)));
-        }
-        let records = i64::from(header.record_count);
-        let delta = i64::from(header.last_offset_delta);
-        let spans = offset >= 0 && delta >= 0 && offset.checked_add(delta + 1).is_some();
-        if !spans || records < 0 || records > delta + 1 {
-            return Err(invalid("a batch with impossible offsets", offset));
-        }
-        if header.codec().is_none() {
-            return Err(invalid("a batch of an unknown codec", offset));
-        }
-        let batch = bytes.split_to(header.size_bytes);
-        if crc32c::crc32c(&batch[CRC_FROM..]) != header.crc {
-            return Err(invalid("a batch with a wrong checksum", offset));
-        }
-        let bytes = batch;
-        batches.push(MirroredBatch { header, bytes });
     }
     Ok((batches, None))
+}
+
+enum First {
+    Whole(MirroredBatch),
+    /// Cut off; how large it is, if so much is there.
+    Cut(Option<usize>),
+}
+
+fn first_batch(bytes: &mut Bytes) -> Result<First, MirrorError> {
+    let invalid =
+        |why: &str, offset: Offset| MirrorError::Invalid(format!("{why} at offset {offset}"));
+    let magic = bytes[MAGIC_START].cast_signed();
+    if magic != MAGIC {
+        let offset = bytes[..8].try_into().map_or(-1, i64::from_be_bytes);
+        return Err(match magic {
+            0 | 1 => MirrorError::OldFormat { magic, offset },
+            _ => invalid("an unknown message format", offset),
+        });
+    }
+    if bytes.len() < HEADER_BYTES {
+        return Ok(First::Cut(None));
+    }
+    let header = Header::parse(bytes)
+        .ok_or_else(|| MirrorError::Invalid("a batch shorter than its header".into()))?;
+    let offset = header.base_offset;
+    if header.size_bytes > bytes.len() {
+        return Ok(First::Cut(Some(header.size_bytes)));
+    }
+    let records = i64::from(header.record_count);
+    let delta = i64::from(header.last_offset_delta);
+    let spans = offset >= 0 && delta >= 0 && offset.checked_add(delta + 1).is_some();
+    if !spans || records < 0 || records > delta + 1 {
+        return Err(invalid("a batch with impossible offsets", offset));
+    }
+    if header.codec().is_none() {
+        return Err(invalid("a batch of an unknown codec", offset));
+    }
+    let bytes = bytes.split_to(header.size_bytes);
+    if crc32c::crc32c(&bytes[CRC_FROM..]) != header.crc {
+        return Err(invalid("a batch with a wrong checksum", offset));
+    }
+    Ok(First::Whole(MirroredBatch { header, bytes }))
 }
 
 impl Partition {

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 const HTTP: &[&str] = &["--http", "127.0.0.1:0"];
 
-fn copy() -> Broker {
+pub(super) fn copy() -> Broker {
     Broker::trestle_on_disk(HTTP)
 }
 
@@ -25,11 +25,11 @@ fn run(copy: &Broker, source: &Broker, pattern: &str) {
     copy.http().post("/api/v1/bridge/run", &body).ok();
 }
 
-fn status(copy: &Broker) -> Value {
+pub(super) fn status(copy: &Broker) -> Value {
     copy.http().get("/api/v1/bridge/status").ok()["jobs"][0].clone()
 }
 
-fn topic_status(copy: &Broker, topic: &str) -> Option<Value> {
+pub(super) fn topic_status(copy: &Broker, topic: &str) -> Option<Value> {
     let status = status(copy);
     let topics = status["topics"].as_array()?;
     topics.iter().find(|one| one["topic"] == topic).cloned()
@@ -54,12 +54,12 @@ fn wait_for_copies(copy: &Broker, source: &Broker, topics: &[(&str, i32)]) {
     }
 }
 
-fn verify(copy: &Broker, topics: &[&str]) -> Value {
+pub(super) fn verify(copy: &Broker, topics: &[&str]) -> Value {
     let body = json!({ "topics": topics });
     copy.http().post("/api/v1/bridge/verify", &body).ok()
 }
 
-fn assert_verified(copy: &Broker, topics: &[&str]) -> Value {
+pub(super) fn assert_verified(copy: &Broker, topics: &[&str]) -> Value {
     let report = verify(copy, topics);
     assert_eq!(report["equal"], true, "{report:#}");
     report
@@ -339,7 +339,7 @@ fn new_topics_partitions_and_settings_are_picked_up_and_a_recreated_topic_fails_
 #[test]
 fn a_group_that_is_used_here_is_left_alone() {
     let source = Broker::shared();
-    let copy = copy();
+    let mut copy = copy();
     let mut there = source.connect();
     let topic = unique("groups");
     there.create_topic(&topic, 1);
@@ -365,6 +365,20 @@ fn a_group_that_is_used_here_is_left_alone() {
             .is_some_and(|why| why.contains("active"))
     });
     assert_eq!(here.committed(&used, &topic, 0), 30);
+
+    // Also where the job rested meanwhile, and the broker forgot what it had brought.
+    copy.http().post("/api/v1/bridge/pause", &json!({})).ok();
+    assert_eq!(here.commit(&other, &topic, 0, 25), codes::NONE);
+    commit_with(&mut there, &other, (&topic, 45, 0), "");
+    copy.kill();
+    copy.restart();
+    copy.http().post("/api/v1/bridge/run", &json!({})).ok();
+    wait_until("the other reason", || {
+        status(&copy)["groups_not_synced"][&other]
+            .as_str()
+            .is_some_and(|why| why.contains("active"))
+    });
+    assert_eq!(copy.connect().committed(&other, &topic, 0), 25);
 }
 
 #[test]

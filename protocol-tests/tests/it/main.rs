@@ -7,6 +7,7 @@ mod add_partitions_to_txn;
 mod alter_configs;
 mod api_versions;
 mod bridge;
+mod bridge_sources;
 mod client_quotas;
 mod compaction;
 mod consumer_group_describe;

@@ -6,6 +6,7 @@ use kafka_protocol::messages::api_versions_response::{
     ApiVersion, FinalizedFeatureKey, SupportedFeatureKey,
 };
 use kafka_protocol::messages::describe_acls_response::{AclDescription, DescribeAclsResource};
+use kafka_protocol::messages::describe_cluster_response::DescribeClusterBroker;
 use kafka_protocol::messages::describe_configs_response::{
     DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
 };
@@ -21,7 +22,6 @@ use kafka_protocol::messages::describe_user_scram_credentials_response::{
 use kafka_protocol::messages::fetch_response::{
     AbortedTransaction, FetchableTopicResponse, PartitionData,
 };
-use kafka_protocol::messages::find_coordinator_response::Coordinator;
 use kafka_protocol::messages::list_groups_response::ListedGroup;
 use kafka_protocol::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
@@ -50,12 +50,12 @@ pub(super) fn schema(key: ApiKey) -> Option<&'static Schema> {
         ApiKey::Fetch => &FETCH,
         ApiKey::ListOffsets => &LIST_OFFSETS,
         ApiKey::OffsetForLeaderEpoch => &OFFSET_FOR_LEADER_EPOCH,
+        ApiKey::DescribeCluster => &DESCRIBE_CLUSTER,
         ApiKey::DescribeConfigs => &DESCRIBE_CONFIGS,
         ApiKey::DescribeLogDirs => &DESCRIBE_LOG_DIRS,
         ApiKey::DescribeProducers => &DESCRIBE_PRODUCERS,
         ApiKey::ListGroups => &LIST_GROUPS,
         ApiKey::OffsetFetch => &OFFSET_FETCH,
-        ApiKey::FindCoordinator => &FIND_COORDINATOR,
         ApiKey::DescribeAcls => &DESCRIBE_ACLS,
         ApiKey::DescribeUserScramCredentials => &DESCRIBE_USER_SCRAM_CREDENTIALS,
         ApiKey::SaslHandshake => &SASL_HANDSHAKE,
@@ -110,6 +110,20 @@ static METADATA: Schema = Schema {
         ]),
         INT32.since(8).until(10), // operations
         INT16.since(13),          // error
+    ],
+};
+
+static DESCRIBE_CLUSTER: Schema = Schema {
+    flexible_from: 0,
+    fields: &[
+        INT32, // throttle time
+        INT16, // error
+        STRING,
+        INT8.since(1), // kind of endpoint
+        STRING,        // cluster
+        INT32,         // controller
+        array::<DescribeClusterBroker>(&[INT32, STRING, INT32, STRING, INT8.since(2)]),
+        INT32, // operations
     ],
 };
 
@@ -247,19 +261,6 @@ static OFFSET_FETCH: Schema = Schema {
             INT16,
         ])
         .since(8),
-    ],
-};
-
-static FIND_COORDINATOR: Schema = Schema {
-    flexible_from: 3,
-    fields: &[
-        INT32.since(1),           // throttle time
-        INT16.until(3),           // error
-        STRING.since(1).until(3), // message
-        INT32.until(3),           // node
-        STRING.until(3),          // host
-        INT32.until(3),           // port
-        array::<Coordinator>(&[STRING, INT32, STRING, INT32, INT16, STRING]).since(4),
     ],
 };
 

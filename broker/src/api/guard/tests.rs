@@ -423,8 +423,8 @@ fn responses_are_walked_as_the_decoder_reads_them() {
         ListOffsets ListOffsetsResponse 10, OffsetForLeaderEpoch OffsetForLeaderEpochResponse 4,
         DescribeConfigs DescribeConfigsResponse 4, DescribeLogDirs DescribeLogDirsResponse 4,
         DescribeProducers DescribeProducersResponse 0, ListGroups ListGroupsResponse 5,
-        OffsetFetch OffsetFetchResponse 10, FindCoordinator FindCoordinatorResponse 6,
-        DescribeAcls DescribeAclsResponse 3,
+        OffsetFetch OffsetFetchResponse 10,
+        DescribeAcls DescribeAclsResponse 3, DescribeCluster DescribeClusterResponse 1,
         DescribeUserScramCredentials DescribeUserScramCredentialsResponse 0,
         SaslHandshake SaslHandshakeResponse 1, SaslAuthenticate SaslAuthenticateResponse 2
     );

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, HashMap};
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::describe_producers_request::TopicRequest;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::offset_for_leader_epoch_request::{
     OffsetForLeaderPartition, OffsetForLeaderTopic,
 };
 use kafka_protocol::messages::{
-    BrokerId, DescribeAclsRequest, DescribeConfigsRequest, DescribeLogDirsRequest,
-    DescribeProducersRequest, DescribeUserScramCredentialsRequest, FindCoordinatorRequest, GroupId,
+    BrokerId, DescribeAclsRequest, DescribeClusterRequest, DescribeConfigsRequest,
+    DescribeLogDirsRequest, DescribeProducersRequest, DescribeUserScramCredentialsRequest, GroupId,
     ListGroupsRequest, ListOffsetsRequest, MetadataRequest, OffsetFetchRequest,
     OffsetForLeaderEpochRequest, TopicName,
 };
@@ -24,9 +25,15 @@ const TOPICS_AT_ONCE: usize = 500;
 /// ListOffsets: the end of the log, and its start.
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
+/// Kafka's code for a topic that is not there.
+const UNKNOWN_TOPIC: i16 = 3;
 /// Filters of DescribeAcls that let everything pass.
 const ANY: i8 = 1;
 const TOPIC_RESOURCE: i8 = 2;
+/// Bit of the right to describe, among the operations that are allowed on a cluster, and what stands there
+/// for "not said".
+const DESCRIBE: i32 = 1 << 8;
+const NOT_SAID: i32 = i32::MIN;
 
 /// What a source says of itself.
 #[derive(Clone, Debug, Default)]
@@ -86,6 +93,8 @@ pub struct SourceGroup {
     pub protocol_type: String,
     /// Its state, if the source says.
     pub state: String,
+    /// The broker that keeps it.
+    pub coordinator: i32,
 }
 
 /// A committed offset of the source.
@@ -131,10 +140,33 @@ impl Client {
         Ok(response)
     }
 
-    /// Brokers and topics.
-    pub async fn cluster(&mut self) -> Result<Cluster, SourceError> {
+    /// Brokers and topics. A source leaves out topics that its user may not see, so what is in `names` and
+    /// was left out is asked for by name: then it says why.
+    pub async fn cluster(&mut self, names: &[String]) -> Result<Cluster, SourceError> {
+        let mut cluster = self.some_topics(None).await?;
+        let missing: Vec<&String> = names
+            .iter()
+            .filter(|name| !cluster.topics.contains_key(*name))
+            .collect();
+        for some in missing.chunks(TOPICS_AT_ONCE) {
+            let asked = some
+                .iter()
+                .map(|name| MetadataRequestTopic::default().with_name(Some(topic_name(name))));
+            let named = self.some_topics(Some(asked.collect())).await?;
+            let named = named.topics.into_iter();
+            cluster
+                .topics
+                .extend(named.filter(|(_, topic)| topic.error != UNKNOWN_TOPIC));
+        }
+        Ok(cluster)
+    }
+
+    async fn some_topics(
+        &mut self,
+        topics: Option<Vec<MetadataRequestTopic>>,
+    ) -> Result<Cluster, SourceError> {
         let request = MetadataRequest::default()
-            .with_topics(None)
+            .with_topics(topics)
             .with_allow_auto_topic_creation(false);
         let response = self.ask_any(&request).await?;
         let address = |host: &str, port: i32| match host.contains(':') {
@@ -302,13 +334,31 @@ impl Client {
         Ok(all)
     }
 
+    /// Whether the user sees all groups; a source without access control, or one that does not say,
+    /// shows them all. Who may not describe the cluster sees those that it may describe, and no error.
+    pub async fn sees_all_groups(&mut self) -> Result<bool, SourceError> {
+        let request =
+            DescribeClusterRequest::default().with_include_cluster_authorized_operations(true);
+        match self.ask_any(&request).await {
+            Ok(answer) => {
+                let allowed = answer.cluster_authorized_operations;
+                Ok(allowed == NOT_SAID || allowed & DESCRIBE != 0)
+            }
+            Err(error) if error.is_unsupported() => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Every group that the brokers coordinate.
     pub async fn groups(&mut self) -> Result<Vec<SourceGroup>, SourceError> {
         let mut all = BTreeMap::new();
         for broker in self.brokers() {
             let response = self.ask(broker, &ListGroupsRequest::default()).await?;
             check_code(
-                || "listing groups (needs Describe on the groups, or on the cluster)".into(),
+                || {
+                    "listing groups (needs the ACL Describe on the groups, or on the cluster)"
+                        .into()
+                },
                 response.error_code,
             )?;
             for group in response.groups {
@@ -317,6 +367,7 @@ impl Client {
                     id: id.clone(),
                     protocol_type: group.protocol_type.to_string(),
                     state: group.group_state.to_string(),
+                    coordinator: broker,
                 };
                 all.insert(id, group);
             }
@@ -324,29 +375,20 @@ impl Client {
         Ok(all.into_values().collect())
     }
 
-    /// The broker that keeps the group.
-    pub async fn coordinator(&mut self, group: &str) -> Result<i32, SourceError> {
-        let request = FindCoordinatorRequest::default().with_key(text(group));
-        let response = self.ask_any(&request).await?;
-        check_code(
-            || format!("the coordinator of group {group}"),
-            response.error_code,
-        )?;
-        Ok(response.node_id.0)
-    }
-
     /// What a group has committed.
     pub async fn committed(
         &mut self,
-        coordinator: i32,
-        group: &str,
+        group: &SourceGroup,
     ) -> Result<Vec<SourceOffset>, SourceError> {
+        let SourceGroup {
+            id, coordinator, ..
+        } = group;
         let request = OffsetFetchRequest::default()
-            .with_group_id(GroupId(text(group)))
+            .with_group_id(GroupId(text(id)))
             .with_topics(None);
-        let response = self.ask(coordinator, &request).await?;
+        let response = self.ask(*coordinator, &request).await?;
         check_code(
-            || format!("the offsets of group {group} (needs Describe on it)"),
+            || format!("the offsets of group {id} (needs the ACL Describe on it)"),
             response.error_code,
         )?;
         let mut all = Vec::new();

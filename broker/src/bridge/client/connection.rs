@@ -230,19 +230,20 @@ impl Connection {
         let size = frame.len() as u32 - 4;
         frame[..4].copy_from_slice(&size.to_be_bytes());
         let env = self.env.clone();
-        let exchanged = env.timeout(patience, async {
+        let silent = SourceError::Silent {
+            address: self.address.clone(),
+            what: format!("{key:?}"),
+        };
+        let begun = env.timeout(patience, async {
             let sent = self.stream.write_all(&frame).await;
             sent.map_err(|error| self.ended(&error))?;
             let sent = self.stream.flush().await;
             sent.map_err(|error| self.ended(&error))?;
-            self.response().await
+            let size = self.stream.read_i32().await;
+            size.map_err(|error| self.ended(&error))
         });
-        let mut body = exchanged.await.unwrap_or_else(|| {
-            Err(SourceError::Silent {
-                address: self.address.clone(),
-                what: format!("{key:?}"),
-            })
-        })?;
+        let size = begun.await.unwrap_or_else(|| Err(silent.clone()))?;
+        let mut body = self.response(size, &silent).await?;
         if body.remaining() < 4 || body.get_i32() != self.correlation_id {
             return Err(self.malformed("the answer to another request"));
         }
@@ -252,12 +253,8 @@ impl Connection {
         Ok(body)
     }
 
-    async fn response(&mut self) -> Result<Bytes, SourceError> {
-        let size = self
-            .stream
-            .read_i32()
-            .await
-            .map_err(|error| self.ended(&error))?;
+    /// The rest of a response. A slow line may take its time, as long as something comes.
+    async fn response(&mut self, size: i32, silent: &SourceError) -> Result<Bytes, SourceError> {
         let size = usize::try_from(size)
             .ok()
             .filter(|size| *size <= RESPONSE_MAX_BYTES);
@@ -266,18 +263,14 @@ impl Connection {
                 "a response of more than {RESPONSE_MAX_BYTES} bytes"
             )));
         };
+        let env = self.env.clone();
         let mut body = BytesMut::with_capacity(size.min(READ_AHEAD_BYTES));
         while body.len() < size {
             let left = size - body.len();
             let mut rest = (&mut self.stream).take(left as u64);
-            let read = rest
-                .read_buf(&mut body)
-                .await
-                .map_err(|error| SourceError::Ended {
-                    address: self.address.clone(),
-                    why: error.to_string(),
-                })?;
-            if read == 0 {
+            let read = env.timeout(RESPOND, rest.read_buf(&mut body)).await;
+            let read = read.ok_or_else(|| silent.clone())?;
+            if read.map_err(|error| self.ended(&error))? == 0 {
                 return Err(self.ended(&std::io::ErrorKind::UnexpectedEof.into()));
             }
         }

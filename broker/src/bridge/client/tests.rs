@@ -44,7 +44,7 @@ async fn ask(frames: &[Vec<u8>]) -> SourceError {
     let address = listener.local_addr().unwrap().to_string();
     let mut client = Client::new(Env::system(), &address, Properties::default());
     tokio::select! {
-        asked = client.cluster() => asked.unwrap_err(),
+        asked = client.cluster(&[]) => asked.unwrap_err(),
         () = answer(&listener, frames) => panic!("the listener ended"),
     }
 }
@@ -92,6 +92,6 @@ async fn nobody_there_is_named() {
     let address = listener.local_addr().unwrap().to_string();
     drop(listener);
     let mut client = Client::new(Env::system(), &address, Properties::default());
-    let error = client.cluster().await.unwrap_err();
+    let error = client.cluster(&[]).await.unwrap_err();
     assert!(matches!(&error, SourceError::Unreachable { address: at, .. } if *at == address));
 }

@@ -160,6 +160,9 @@ pub(super) fn status(answer: &Value, partitions: bool) -> String {
             "groups: {} synced, {more} not",
             number(job, "groups_synced")
         );
+        if let Some(trouble) = job["groups_trouble"].as_str() {
+            let _ = writeln!(out, "  {trouble}");
+        }
         for (group, why) in not_synced.into_iter().flatten() {
             let _ = writeln!(out, "  {group}: {}", why.as_str().unwrap_or(""));
         }

@@ -301,8 +301,8 @@ pub struct Import {
     pub group: Arc<str>,
     /// Cluster metadata as the bridge knows it.
     pub image: Arc<Image>,
-    /// The offsets, and below each what was imported the last time.
-    pub offsets: ByTopic<(NewOffset, Option<NewOffset>)>,
+    /// The offsets.
+    pub offsets: ByTopic<NewOffset>,
 }
 
 /// What became of them.

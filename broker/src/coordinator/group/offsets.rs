@@ -27,6 +27,8 @@ pub struct Committed {
     pub at: Timestamp,
     /// The topic that it is about: one of the same name that comes later has no part in it.
     pub topic_id: TopicId,
+    /// The bridge has brought it: nobody here has said it.
+    pub imported: bool,
 }
 
 /// An offset of an open transaction.
@@ -345,20 +347,15 @@ impl Group {
         let mut imported = Imported::default();
         let mut fresh = Vec::new();
         for (topic, partitions) in import.offsets {
-            for (partition, (offset, last)) in partitions {
+            for (partition, offset) in partitions {
                 let Some((topic, topic_id)) = existing(&image, &topic, partition) else {
                     continue;
                 };
-                let current = self
-                    .offsets
-                    .get(&topic, partition)
-                    .map(|known| &known.offset);
-                match current {
-                    Some(known) if last.as_ref().is_some_and(|last| last != known) => {
-                        return Err(GroupError::NotEmpty);
-                    }
-                    Some(known) if *known == offset => continue,
-                    Some(known) if known.offset > offset.offset => {
+                match self.offsets.get(&topic, partition) {
+                    // Committed here: the group is at work.
+                    Some(known) if !known.imported => return Err(GroupError::NotEmpty),
+                    Some(known) if known.offset == offset => continue,
+                    Some(known) if known.offset.offset > offset.offset => {
                         imported.higher += 1;
                         continue;
                     }
@@ -372,6 +369,7 @@ impl Group {
                         offset,
                         at: turn.now,
                         topic_id,
+                        imported: true,
                     }),
                 });
             }
@@ -417,6 +415,7 @@ impl Group {
                                 offset,
                                 at: turn.now,
                                 topic_id,
+                                imported: false,
                             },
                         };
                         take(self, turn, fine);

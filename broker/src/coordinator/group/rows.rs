@@ -35,6 +35,8 @@ const CONSUMER: &str = "consumer/";
 
 const CLASSIC_FORMAT: u8 = 1;
 const OFFSET_FORMAT: u8 = 1;
+/// The same fields, of an offset that the bridge has brought.
+const IMPORTED_FORMAT: u8 = 2;
 const PENDING_FORMAT: u8 = 1;
 const FENCE_FORMAT: u8 = 1;
 
@@ -119,7 +121,10 @@ impl Row {
                 put_text(&mut key, topic);
                 key.put_i32(*partition);
                 let value = value.as_ref().map(|committed| {
-                    let mut out = vec![OFFSET_FORMAT];
+                    let mut out = vec![match committed.imported {
+                        true => IMPORTED_FORMAT,
+                        false => OFFSET_FORMAT,
+                    }];
                     put_committed(&mut out, committed);
                     out
                 });
@@ -213,6 +218,7 @@ fn committed(fields: &mut Fields<'_>) -> Result<Committed, String> {
         },
         at,
         topic_id,
+        imported: false,
     })
 }
 
@@ -283,8 +289,17 @@ fn decode_offset(key: &[u8], value: &[u8]) -> Result<Row, String> {
     let mut fields = Fields::of_key(key, OFFSET)?;
     let (group, topic, partition) = (fields.text()?, fields.text()?, fields.i32()?);
     fields.end()?;
-    let mut fields = Fields::of_value(value, OFFSET_FORMAT)?;
-    let committed = committed(&mut fields)?;
+    let imported = value.first() == Some(&IMPORTED_FORMAT);
+    let format = if imported {
+        IMPORTED_FORMAT
+    } else {
+        OFFSET_FORMAT
+    };
+    let mut fields = Fields::of_value(value, format)?;
+    let committed = Committed {
+        imported,
+        ..committed(&mut fields)?
+    };
     fields.end()?;
     Ok(Row::Offset {
         group,
@@ -375,6 +390,7 @@ mod tests {
             },
             at: 0x0304,
             topic_id: uuid::Uuid::from_bytes([7; 16]),
+            imported: false,
         }
     }
 
@@ -390,6 +406,19 @@ mod tests {
             },
             b"offset/\0\0\0\x01g\0\0\0\x01t\0\0\0\x05",
             "01000000000000010200000003000000000000030407070707070707070707070707070707000000046e6f7465",
+        );
+        golden(
+            &Row::Offset {
+                group: "g".into(),
+                topic: "t".into(),
+                partition: 5,
+                value: Some(Committed {
+                    imported: true,
+                    ..committed()
+                }),
+            },
+            b"offset/\0\0\0\x01g\0\0\0\x01t\0\0\0\x05",
+            "02000000000000010200000003000000000000030407070707070707070707070707070707000000046e6f7465",
         );
         golden(
             &Row::Pending {
