@@ -83,7 +83,11 @@ pub(crate) fn remove_left(dir: &Path) -> io::Result<()> {
             .extension()
             .is_some_and(|extension| extension == SUFFIX)
         {
-            std::fs::remove_file(path)?;
+            match std::fs::remove_file(path) {
+                // Whoever opened it before in this process may be at it too.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                removed => removed?,
+            }
         }
     }
     Ok(())
