@@ -372,14 +372,19 @@ impl Store {
         Ok(keys)
     }
 
+    /// Whether a log of which a directory row was seen is not there any more. The rows of a removed log go
+    /// with its state, at once: without a state they are looked for again.
     pub(crate) async fn is_removed(&self, log: &LogKey) -> Result<bool> {
         let key = LogState::key(log);
         let row = self.core().db.get(&key).await;
         let row = row.map_err(|error| Error::engine("listing logs".into(), error))?;
-        Ok(match row {
-            Some(value) => LogState::decode(&key, &value)?.removed,
-            None => false,
-        })
+        match row {
+            Some(value) => Ok(LogState::decode(&key, &value)?.removed),
+            None => {
+                let rows = lookup::directories_from(self.core(), log, 0, 1).await?;
+                Ok(rows.is_empty())
+            }
+        }
     }
 
     /// Waits until less than [`Options::in_flight_bytes`] is on its way to being durable. A caller
