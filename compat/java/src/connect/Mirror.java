@@ -26,9 +26,6 @@ import trestle.compat.Harness;
 
 /** MirrorMaker 2 from this broker to another one of its kind: topics, their settings, records, offsets of groups. */
 public final class Mirror {
-    /** An hour ago, which retention leaves alone. */
-    private static final long ORIGIN_MS = System.currentTimeMillis() - 3_600_000;
-
     private static final int PARTITIONS = 2;
 
     private Mirror() {}
@@ -64,7 +61,7 @@ public final class Mirror {
                 headers.add("n", ("" + n).getBytes());
                 headers.add("nothing", null);
                 byte[] value = n % 10 == 0 ? null : ("value " + n).getBytes();
-                sender.send(new ProducerRecord<>(topic, n % partitions, ORIGIN_MS + n, ("key " + n % 7).getBytes(), value, headers));
+                sender.send(new ProducerRecord<>(topic, n % partitions, 1_700_000_000_000L + n, ("key " + n % 7).getBytes(), value, headers));
             }
             sender.flushed();
         }
