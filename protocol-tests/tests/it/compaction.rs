@@ -201,8 +201,8 @@ fn table(client: &mut Client, topic: &str) -> BTreeMap<String, String> {
     table
 }
 
-/// kill -9 in the middle of compaction, retention and deletion: nothing that lives is lost, nothing
-/// that was deleted comes back.
+/// kill -9 in the middle of compaction, retention, deletion and the merging of segments: nothing that
+/// lives is lost, nothing that was deleted comes back.
 #[test]
 fn a_kill_loses_nothing_and_brings_nothing_back() {
     let settings = [
@@ -214,6 +214,8 @@ fn a_kill_loses_nothing_and_brings_nothing_back() {
             "trestle.segment.bytes=200000",
             "--set",
             "trestle.memtable.bytes=100000",
+            "--set",
+            "trestle.segments.max=6",
             "--set",
             "trestle.reclaim.delay.ms=100",
             "--fsync",

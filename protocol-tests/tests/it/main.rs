@@ -64,6 +64,7 @@ mod retention;
 mod s3;
 mod sasl;
 mod scenarios;
+mod segments;
 mod sweep;
 mod sweep_administration;
 mod sync_group;
