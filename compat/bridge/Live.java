@@ -313,10 +313,13 @@ class Live {
   }
 
   private void trim(String topic, int partition, long offset) throws Exception {
-    try (Admin admin = Admin.create(settings())) {
+    Properties settings = settings();
+    // A source that was just killed takes its time.
+    settings.put("default.api.timeout.ms", "160000");
+    try (Admin admin = Admin.create(settings)) {
       Map<TopicPartition, RecordsToDelete> what =
           Map.of(new TopicPartition(topic, partition), RecordsToDelete.beforeOffset(offset));
-      admin.deleteRecords(what).all().get(60, TimeUnit.SECONDS);
+      admin.deleteRecords(what).all().get(170, TimeUnit.SECONDS);
     }
   }
 }

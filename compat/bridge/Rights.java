@@ -67,6 +67,6 @@ class Rights {
     return new AclBinding(
         new ResourcePattern(type, words[4], PatternType.LITERAL),
         new AccessControlEntry(
-            "User:" + words[1], "*", AclOperation.fromString(words[2]), AclPermissionType.ALLOW));
+            "User:" + words[1], "*", AclOperation.fromString(words[2].replace("DescribeC", "Describe_C")), AclPermissionType.ALLOW));
   }
 }
