@@ -8,45 +8,59 @@ use crate::types::{Offset, ProducerId, TopicId};
 
 /// A Fetch response.
 #[derive(Debug)]
-pub(super) struct FetchResponse {
-    pub(super) error_code: i16,
-    pub(super) topics: Vec<TopicResponse>,
+pub struct FetchResponse {
+    /// Of the whole request.
+    pub error_code: i16,
+    /// In the order of the request.
+    pub topics: Vec<TopicResponse>,
 }
 
 /// How the request named a topic.
 #[derive(Debug)]
-pub(super) enum TopicKey {
+pub enum TopicKey {
+    /// Up to version 12.
     Name(String),
+    /// From version 13 on.
     Id(TopicId),
 }
 
 /// The answer for one topic.
 #[derive(Debug)]
-pub(super) struct TopicResponse {
-    pub(super) key: TopicKey,
-    pub(super) partitions: Vec<PartitionResponse>,
+pub struct TopicResponse {
+    /// As in the request.
+    pub key: TopicKey,
+    /// In the order of the request.
+    pub partitions: Vec<PartitionResponse>,
 }
 
 /// The answer for one partition.
 #[derive(Debug)]
-pub(super) struct PartitionResponse {
-    pub(super) index: i32,
-    pub(super) error_code: i16,
-    pub(super) high_watermark: Offset,
-    pub(super) last_stable: Offset,
-    pub(super) log_start: Offset,
+pub struct PartitionResponse {
+    /// Which.
+    pub index: i32,
+    /// Zero if it was read.
+    pub error_code: i16,
+    /// End of what may be read, or -1.
+    pub high_watermark: Offset,
+    /// End of what transactions have decided, or -1.
+    pub last_stable: Offset,
+    /// Lowest offset that may be read, or -1.
+    pub log_start: Offset,
     /// Producer and first offset of each aborted transaction whose records are to be skipped; null for
     /// clients that read everything.
-    pub(super) aborted: Option<Vec<(ProducerId, Offset)>>,
-    pub(super) records: Vec<Bytes>,
+    pub aborted: Option<Vec<(ProducerId, Offset)>>,
+    /// Whole batches, as stored.
+    pub records: Vec<Bytes>,
 }
 
 impl FetchResponse {
+    /// What the handler answers.
     pub(super) fn into_outcome(self, version: i16) -> Outcome {
         Outcome::Reply(self.encode(version))
     }
 
-    fn encode(self, version: i16) -> Vec<Bytes> {
+    /// The body of the response, in pieces.
+    pub fn encode(self, version: i16) -> Vec<Bytes> {
         let mut out = Pieces::new(version >= 12);
         out.fields.put_i32(0); // throttle time
         if version >= 7 {

@@ -37,7 +37,7 @@ pub mod end_txn;
 pub mod errors;
 mod features;
 pub mod fetch;
-mod fetch_response;
+pub mod fetch_response;
 pub mod find_coordinator;
 mod group;
 pub mod guard;
