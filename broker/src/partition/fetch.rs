@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::join_all;
 use trestle_storage::{Error, ErrorKind};
 
 use super::batch::Header;
@@ -16,6 +17,9 @@ use super::transactions::AbortedTransaction;
 use super::waiter::Waiter;
 use crate::env::Env;
 use crate::types::{LeaderEpoch, Offset};
+
+/// Partitions that are read at the same time.
+const SIDE_BY_SIDE: usize = 16;
 
 /// What is asked of one partition.
 #[derive(Debug)]
@@ -195,8 +199,14 @@ async fn read_all(asks: &[Ask], max_bytes: usize) -> Vec<Result<Fetched, FetchEr
         nothing_yet: true,
     };
     let mut all = Vec::with_capacity(asks.len());
-    for ask in asks {
-        all.push(read_one(ask, &mut budget).await);
+    let mut rest = asks;
+    while !rest.is_empty() {
+        let (some, after) = rest.split_at(budget.together(rest));
+        rest = after;
+        let found = join_all(some.iter().map(|ask| read_one(ask, &budget))).await;
+        for (ask, read) in some.iter().zip(found) {
+            all.push(read.map(|fetched| budget.spend(ask, fetched)));
+        }
     }
     all
 }
@@ -208,7 +218,48 @@ struct Budget {
     nothing_yet: bool,
 }
 
-async fn read_one(ask: &Ask, budget: &mut Budget) -> Result<Fetched, FetchError> {
+impl Budget {
+    /// How many of `asks` are read at the same time, so that waits for files are shared: those of which
+    /// none takes from another what it may have.
+    fn together(&self, asks: &[Ask]) -> usize {
+        let mut room = self.left_bytes;
+        let fits = |ask: &&Ask| {
+            let fits = ask.max_bytes <= room;
+            room = room.saturating_sub(ask.max_bytes);
+            fits
+        };
+        let count = asks.iter().take(SIDE_BY_SIDE).take_while(fits).count();
+        count.max(1)
+    }
+
+    /// What may be had of one partition.
+    fn of(&self, ask: &Ask) -> usize {
+        ask.max_bytes.min(self.left_bytes)
+    }
+
+    /// Counts what was read of a partition. What those before it have left no room for is dropped, but the
+    /// first batch of all stays.
+    fn spend(&mut self, ask: &Ask, mut fetched: Fetched) -> Fetched {
+        let (most, mut bytes) = (self.of(ask), 0);
+        let fits = |batch: &&Bytes| {
+            bytes += batch.len();
+            bytes <= most
+        };
+        let fitting = fetched.batches.iter().take_while(fits).count();
+        fetched
+            .batches
+            .truncate(fitting.max(usize::from(self.nothing_yet)));
+        if fetched.batches.is_empty() {
+            fetched.aborted.clear();
+        } else {
+            self.nothing_yet = false;
+            self.left_bytes = self.left_bytes.saturating_sub(fetched.size_bytes());
+        }
+        fetched
+    }
+}
+
+async fn read_one(ask: &Ask, budget: &Budget) -> Result<Fetched, FetchError> {
     let partition = &ask.partition;
     if partition.is_gone() {
         return Err(FetchError::Gone);
@@ -236,7 +287,7 @@ async fn read_one(ask: &Ask, budget: &mut Budget) -> Result<Fetched, FetchError>
     } else {
         offsets.high_watermark
     };
-    let max_bytes = ask.max_bytes.min(budget.left_bytes);
+    let max_bytes = budget.of(ask);
     if ask.offset >= end || (max_bytes == 0 && !budget.nothing_yet) {
         return Ok(fetched);
     }
@@ -244,19 +295,11 @@ async fn read_one(ask: &Ask, budget: &mut Budget) -> Result<Fetched, FetchError>
     fetched
         .batches
         .extend(entries.into_iter().map(|entry| entry.payload));
-    let first_bytes = fetched.batches.first().map_or(0, Bytes::len);
-    if first_bytes > max_bytes && !budget.nothing_yet {
-        fetched.batches.clear();
-    }
-    if !fetched.batches.is_empty() {
-        if ask.read_committed {
-            let last = fetched.batches.last();
-            let to = last.and_then(|last| Header::parse(last));
-            let to = to.map_or(end, |header| header.next_offset());
-            fetched.aborted = partition.aborted_within(ask.offset, to);
-        }
-        budget.nothing_yet = false;
-        budget.left_bytes = budget.left_bytes.saturating_sub(fetched.size_bytes());
+    if ask.read_committed && !fetched.batches.is_empty() {
+        let last = fetched.batches.last();
+        let to = last.and_then(|last| Header::parse(last));
+        let to = to.map_or(end, |header| header.next_offset());
+        fetched.aborted = partition.aborted_within(ask.offset, to);
     }
     Ok(fetched)
 }
