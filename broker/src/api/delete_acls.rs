@@ -10,7 +10,9 @@ use kafka_protocol::messages::{DeleteAclsRequest, DeleteAclsResponse};
 use kafka_protocol::protocol::StrBytes;
 
 use super::context::Context;
-use super::describe_acls::NO_AUTHORIZER;
+
+/// What Kafka says here, where a controller answers.
+const NO_AUTHORIZER: &str = "No Authorizer is configured.";
 
 /// Answers a DeleteAcls request.
 pub async fn handle(_ctx: &Context, request: DeleteAclsRequest) -> DeleteAclsResponse {

@@ -28,24 +28,26 @@ pub async fn handle(ctx: &Context, request: ElectLeadersRequest) -> ElectLeaders
             .map_or(0, |topic| topic.partitions.len());
         let partitions = asked.partitions.into_iter().map(|index| {
             let exists = usize::try_from(index).is_ok_and(|index| index < count);
-            let (error, message) = match exists {
-                true => (
-                    ResponseError::ElectionNotNeeded,
-                    "The leader is the only replica.",
-                ),
-                false => (
-                    ResponseError::UnknownTopicOrPartition,
-                    "No such partition exists.",
-                ),
+            let topic = asked.topic.as_str();
+            let (error, message) = if exists {
+                let message = "The leader is the only replica.".to_owned();
+                (ResponseError::ElectionNotNeeded, message)
+            } else if count == 0 {
+                let message = format!("No such topic as {topic}");
+                (ResponseError::UnknownTopicOrPartition, message)
+            } else {
+                let message = format!("No such partition as {topic}-{index}");
+                (ResponseError::UnknownTopicOrPartition, message)
             };
             PartitionResult::default()
                 .with_partition_id(index)
                 .with_error_code(error.code())
-                .with_error_message(Some(StrBytes::from_static_str(message)))
+                .with_error_message(Some(StrBytes::from_string(message)))
         });
+        let partitions = partitions.collect();
         ReplicaElectionResult::default()
             .with_topic(asked.topic)
-            .with_partition_result(partitions.collect())
+            .with_partition_result(partitions)
     });
     ElectLeadersResponse::default().with_replica_election_results(results.collect())
 }

@@ -288,6 +288,25 @@ fn resources_are_judged_one_by_one() {
     assert_eq!(wrong_broker, codes::INVALID_REQUEST);
 }
 
+/// What kafka-reassign-partitions takes away when it looks whether all has moved, and sets before.
+#[test]
+fn throttles_of_replication_come_and_go() {
+    let broker = Broker::shared();
+    let mut client = broker.connect();
+    let id = client.metadata(&[]).brokers[0].node_id.0.to_string();
+    let rates = [
+        "leader.replication.throttled.rate",
+        "follower.replication.throttled.rate",
+        "replica.alter.log.dirs.io.max.bytes.per.second",
+    ];
+    let deleted = rates.map(|name| (DELETE, name, None));
+    let set = rates.map(|name| (SET, name, Some("1000000")));
+    for changes in [deleted, set, deleted] {
+        let (code, message) = alter_one(&mut client, BROKER, &id, &changes);
+        assert_eq!(code, codes::NONE, "{message}");
+    }
+}
+
 /// validate_only judges and changes nothing.
 #[test]
 fn validation_changes_nothing() {

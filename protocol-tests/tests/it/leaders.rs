@@ -43,6 +43,22 @@ fn no_election_is_needed() {
             "v{version}"
         );
     }
+    let nowhere = unique("elect-nowhere");
+    for (topic, message) in [
+        (&topic, format!("No such partition as {topic}-5")),
+        (&nowhere, format!("No such topic as {nowhere}")),
+    ] {
+        let named = TopicPartitions::default()
+            .with_topic(topic_name(topic))
+            .with_partitions(vec![5]);
+        let request = ElectLeadersRequest::default()
+            .with_timeout_ms(10_000)
+            .with_topic_partitions(Some(vec![named]));
+        let mut answer = client.call(2, &request);
+        let one = answer.replica_election_results.remove(0);
+        let said = one.partition_result[0].error_message.as_deref();
+        assert_eq!(said, Some(message.as_str()));
+    }
     let all = ElectLeadersRequest::default()
         .with_timeout_ms(10_000)
         .with_topic_partitions(None);
