@@ -190,10 +190,11 @@ impl Target {
         Ok(())
     }
 
-    /// Where a partition ends.
+    /// Where a partition ends. A broker that has just started may not lead it yet.
     async fn end_offset(&self, connection: &mut Connection, partition: i32) -> Result<i64> {
         let mut frame = wire::fetch(&self.shape.topic, partition, 0, 0, 1);
-        Ok(wire::fetched(connection.call(&mut frame).await?, 0)?.high_watermark)
+        let fetched = patiently(connection, &mut frame, |answer| wire::fetched(answer, 0)).await?;
+        Ok(fetched.high_watermark)
     }
 }
 
